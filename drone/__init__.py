@@ -1,0 +1,1 @@
+"""Where frames come from and where commands go: files, cameras, the drone, the simulator."""

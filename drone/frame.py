@@ -1,0 +1,51 @@
+"""Frames and telemetry: time travels with the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""H x W x 3, BGR, uint8."""
+
+TruthBox = tuple[float, float, float, float]
+"""x, y, w, h; 0-based px of the full frame."""
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What the vehicle says of itself; None where it has not said it."""
+
+    yaw_deg: float | None = None
+    gimbal_pitch_deg: float | None = None
+    height_m: float | None = None
+    speed_m_s: float | None = None
+    battery_percent: float | None = None
+    link_quality: float | None = None
+    """0 (none) .. 1 (best)."""
+    flying_state: str | None = None
+    horizontal_fov_deg: float | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and when it was taken.
+
+    Attributes:
+        number: counts from 0 over everything that the source captured; gaps are frames dropped.
+        image: (H, W, 3) BGR uint8; never written to after it was published.
+        captured_ns: the host's monotonic clock at capture (at arrival for a network source).
+        source_ns: the source's own clock, None where it has none.
+        truth: box of every annotated target by name, where ground truth exists; a target that is
+            absent or hidden maps to None.
+        telemetry: the vehicle's state near the capture.
+    """
+
+    number: int
+    image: Pixels
+    captured_ns: int
+    source_ns: int | None = None
+    truth: dict[str, TruthBox | None] = field(default_factory=dict)
+    telemetry: Telemetry = field(default_factory=Telemetry)

@@ -1,0 +1,1 @@
+"""From trained weights to engines, and the runtimes that execute them."""

@@ -1,0 +1,1 @@
+"""The ground control station: loop, sessions, flight log, HTTP service and page."""

@@ -1,0 +1,109 @@
+"""Tracker configuration: plain frozen dataclasses; an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from model.errors import ConfigError
+
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Geometry and post-processing of SiamRPN++ (test-time values of the paper's release)."""
+
+    template_px: int = 127
+    """Side of the template crop fed to the network."""
+    search_px: int = 287
+    """Side of the search-region crop fed to the network."""
+    score_size: int = 21
+    """Side of the score map that `search_px` yields."""
+    stride: int = 8
+    """Total stride of the backbone, search-region px per score-map cell."""
+    context_amount: float = 0.5
+    """Context around the target: this times (w + h) is added to each side."""
+    anchor_scale: float = 8.0
+    """Anchor side over stride, at ratio 1."""
+    anchor_ratios: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
+    """Height over width of the anchors of one cell."""
+    penalty_k: float = 0.14
+    """Strength of the penalty on change of scale and ratio."""
+    window_influence: float = 0.428
+    """Share of the Hanning window in the final score, 0..1."""
+    size_lr: float = 0.30
+    """Rate at which the box size follows the prediction, 0..1."""
+    min_size_px: float = 10.0
+    """Smallest side of an answered box."""
+
+    def __post_init__(self) -> None:
+        """Check every range; the message names the field."""
+        for name in ("template_px", "search_px", "score_size", "stride"):
+            _need(name, getattr(self, name), getattr(self, name) > 0, "a whole number above 0")
+        for name in ("window_influence", "size_lr"):
+            _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
+        for name in ("context_amount", "penalty_k", "min_size_px"):
+            value = getattr(self, name)
+            _need(name, value, math.isfinite(value) and value >= 0, "a number of 0 or above")
+        _need("anchor_scale", self.anchor_scale, self.anchor_scale > 0, "a number above 0")
+        ratios_fit = bool(self.anchor_ratios) and all(r > 0 for r in self.anchor_ratios)
+        _need("anchor_ratios", self.anchor_ratios, ratios_fit, "one or more numbers above 0")
+
+    @property
+    def anchors_per_cell(self) -> int:
+        """Number of anchors of one score-map cell (k)."""
+        return len(self.anchor_ratios)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> TrackerConfig:
+        """Build from JSON or YAML values.
+
+        Raises:
+            ConfigError: a key is unknown, or a value is of the wrong type or out of range.
+        """
+        return build_config(cls, values)
+
+
+def _need(name: str, value: object, fits: bool, expected: str) -> None:
+    if not fits:
+        raise ConfigError(f"{name} is {value!r}: expected {expected}")
+
+
+def build_config(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """Fill a flat frozen dataclass of int, float, bool, str and tuple fields from a mapping.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest known one is named) or a type is wrong.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    filled: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
+            raise ConfigError(f"unknown setting {key!r} for {cls.__name__}{hint}")
+        filled[key] = _convert(key, value, fields[key].default)
+    return cls(**filled)
+
+
+def _convert(key: str, value: Any, default: Any) -> Any:
+    if isinstance(default, bool) or isinstance(value, bool):
+        fits = isinstance(default, bool) and isinstance(value, bool)
+    elif isinstance(default, int):
+        fits = isinstance(value, int)
+    elif isinstance(default, float):
+        fits = isinstance(value, (int, float))
+        value = float(value) if fits else value
+    elif isinstance(default, tuple):
+        fits = isinstance(value, (list, tuple))
+        value = tuple(value) if fits else value
+    else:
+        fits = isinstance(value, type(default))
+    _need(key, value, fits, f"a value of type {type(default).__name__}")
+    return value

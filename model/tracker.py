@@ -1,0 +1,158 @@
+"""The tracker: one target, one value of state, one network pass a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.backend import Backend, Template
+from model.config import TrackerConfig
+from model.crop import (
+    Colour,
+    Region,
+    crop_region,
+    mean_colour,
+    place_region,
+    region_of,
+    search_side_px,
+    template_side_px,
+)
+from model.decode import Candidate, Decoder
+from model.errors import ShapeError
+from model.geometry import Box, Image, check_target
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """What is known of the target; a value: keep it, copy it, go back to it.
+
+    Attributes:
+        template: the target as the engine remembers it.
+        box: last answer, full-frame px.
+        padding: colour beyond the border, taken from the first frame.
+    """
+
+    template: Template
+    box: Box
+    padding: Colour
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """The answer for one frame.
+
+    Attributes:
+        box: full-frame px; its centre lies in the frame, its sides are at most the frame's.
+        score: soft-max score of the chosen anchor, 0..1. It ranks frames of one target; it is no
+            probability.
+        region: the search region that was looked at, full-frame px.
+    """
+
+    box: Box
+    score: float
+    region: Region
+
+
+def check_image(image: Image) -> None:
+    """Refuse anything but a non-empty (H, W, 3) uint8 array.
+
+    Raises:
+        ShapeError: another shape or dtype.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ShapeError(f"image is {image.shape} {image.dtype}: expected (H, W, 3) uint8 BGR")
+
+
+class Tracker:
+    """SiamRPN++ post-processing around a `Backend`. Not thread-safe: one caller."""
+
+    def __init__(self, backend: Backend, config: TrackerConfig | None = None) -> None:
+        """Prepare buffers.
+
+        Args:
+            backend: the engine; the caller closes it.
+            config: replaces the engine's own, as in a search for hyper-parameters.
+        """
+        self.backend = backend
+        self.config = backend.config if config is None else config
+        self._decoder = Decoder(self.config)
+        side = self.config.search_px
+        self._search = np.empty((side, side, 3), np.uint8)
+
+    def init(self, image: Image, box: Box) -> TrackState:
+        """Learn the target.
+
+        Args:
+            image: (H, W, 3) BGR uint8.
+            box: the target, full-frame px; cut to the frame.
+
+        Raises:
+            BoxError: the box cannot be a target.
+            ShapeError: the image is not BGR uint8.
+            BackendError: the engine failed.
+        """
+        check_image(image)
+        height, width = image.shape[:2]
+        cut = check_target(box, width, height)
+        padding = mean_colour(image)
+        region = region_of(cut, self.config, search=False)
+        z = crop_region(image, region, self.config.template_px, padding)
+        return TrackState(self.backend.encode_template(z), cut, padding)
+
+    def update(self, state: TrackState, image: Image) -> tuple[TrackState, TrackResult]:
+        """Find the target in the next frame.
+
+        Raises:
+            ShapeError: the image is not BGR uint8.
+            BackendError: the engine failed or a value is not finite; `state` stays good.
+        """
+        check_image(image)
+        region = region_of(state.box, self.config, search=True)
+        chosen = self._look(state, image, region, windowed=True)
+        box = self._follow(state.box, chosen, region, image)
+        return replace(state, box=box), TrackResult(box, chosen.score, region)
+
+    def search(
+        self, state: TrackState, image: Image, cx: float, cy: float
+    ) -> tuple[TrackState, TrackResult]:
+        """Look for a lost target around another place, without favouring the middle.
+
+        The answer is a proposal: the caller keeps the returned state only if the score convinces.
+
+        Args:
+            state: the target and its last size.
+            image: (H, W, 3) BGR uint8.
+            cx, cy: centre of the search region, full-frame continuous px.
+
+        Raises:
+            ShapeError, BackendError: as `update`.
+        """
+        check_image(image)
+        side = search_side_px(template_side_px(state.box.w, state.box.h, self.config), self.config)
+        region = place_region(cx, cy, side)
+        chosen = self._look(state, image, region, windowed=False)
+        box = self._follow(state.box, chosen, region, image)
+        return replace(state, box=box), TrackResult(box, chosen.score, region)
+
+    def _look(self, state: TrackState, image: Image, region: Region, windowed: bool) -> Candidate:
+        scale = self.config.search_px / region.side
+        x = crop_region(image, region, self.config.search_px, state.padding, self._search)
+        cls, loc = self.backend.predict(state.template, x)
+        return self._decoder.select(
+            cls, loc, state.box.w * scale, state.box.h * scale, windowed=windowed
+        )
+
+    def _follow(self, last: Box, chosen: Candidate, region: Region, image: Image) -> Box:
+        """Bring the candidate back to the frame and smooth its size."""
+        height, width = image.shape[:2]
+        scale = region.side / self.config.search_px
+        rate = chosen.penalty * chosen.score * self.config.size_lr
+        w = last.w * (1 - rate) + chosen.w * scale * rate
+        h = last.h * (1 - rate) + chosen.h * scale * rate
+        cx = min(max(region.cx + chosen.dx * scale, 0.0), float(width))
+        cy = min(max(region.cy + chosen.dy * scale, 0.0), float(height))
+        smallest = self.config.min_size_px
+        w = max(smallest, min(w, float(width)))
+        h = max(smallest, min(h, float(height)))
+        return Box.from_centre(cx, cy, w, h)
