@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from model.errors import ConfigError
 
-
 Config = TypeVar("Config")
 
 

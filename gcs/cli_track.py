@@ -1,0 +1,110 @@
+"""`mlkd track`: follow one target through a recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model.errors import BackendError, BoxError, InputError
+from model.geometry import Box
+
+if TYPE_CHECKING:
+    from drone.frame import Frame
+    from drone.source import FrameSource
+
+READ_TIMEOUT_S = 10.0
+
+
+def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the verb."""
+    parser = sub.add_parser("track", help="follow one target through a video file or image folder")
+    parser.add_argument("source", metavar="VIDEO", help="a video file or a folder of images")
+    parser.add_argument("--box", required=True, metavar="x,y,w,h", help="target on frame 1, px")
+    parser.add_argument("--out", required=True, type=Path, help="text file, one x,y,w,h a line")
+    parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write an annotated video")
+    parser.add_argument("--engine", default="auto", help="as listed by `mlkd bench --help`")
+    parser.add_argument("--model", type=Path, help="a model folder; the shipped one by default")
+    parser.set_defaults(run=run)
+
+
+def parse_box(text: str) -> Box:
+    """Read `x,y,w,h`.
+
+    Raises:
+        BoxError: not four numbers.
+    """
+    try:
+        x, y, w, h = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BoxError(f"--box {text!r}: expected four numbers x,y,w,h in px") from None
+    return Box(x, y, w, h)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Track and write the boxes; what was tracked so far is kept when the video breaks off."""
+    from drone.sources import open_recording
+    from exporter.models import default_model
+    from exporter.runtime.open import open_backend
+    from gcs.annotate import VideoWriter
+    from model.tracker import Tracker
+
+    box = parse_box(arguments.box)
+    for place in (arguments.out, arguments.video):
+        if place is not None and not place.parent.is_dir():
+            raise InputError(f"{place}: its folder does not exist; create it first")
+    with ExitStack() as stack:
+        source = open_recording(arguments.source)
+        stack.callback(source.close)
+        source.open()
+        frames = _frames(source)
+        first = next(frames, None)
+        if first is None:
+            raise InputError(f"{arguments.source} holds no frame")
+        backend = stack.enter_context(
+            closing(open_backend(arguments.model or default_model(), arguments.engine))
+        )
+        tracker = Tracker(backend)
+        state = tracker.init(first.image, box)
+        out = stack.enter_context(arguments.out.open("w", encoding="utf-8", buffering=1))
+        video = VideoWriter(arguments.video) if arguments.video is not None else None
+        if video is not None:
+            stack.callback(video.close)
+        out.write(_line(box))
+        if video is not None:
+            video.write(first.image, box, None)
+        count, refused = 1, 0
+        for frame in _progress(frames, arguments.source):
+            score: float | None = None
+            try:
+                state, result = tracker.update(state, frame.image)
+                score = result.score
+            except BackendError:
+                refused += 1
+            out.write(_line(state.box))
+            if video is not None:
+                video.write(frame.image, state.box, score)
+            count += 1
+    note = f", {refused} refused by the engine (the last box stands)" if refused else ""
+    print(f"{count} frames with {backend.name}{note}: {arguments.out}")
+    return 0
+
+
+def _line(box: Box) -> str:
+    return ",".join(f"{v:.2f}".rstrip("0").rstrip(".") for v in box) + "\n"
+
+
+def _frames(source: FrameSource) -> Iterator[Frame]:
+    while (frame := source.read(READ_TIMEOUT_S)) is not None:
+        yield frame
+
+
+def _progress(frames: Iterator[Frame], name: str) -> Iterator[Frame]:
+    from tqdm import tqdm
+
+    yield from tqdm(
+        frames, desc=Path(name).name, unit=" frames", disable=not sys.stderr.isatty(), initial=1
+    )
