@@ -1,0 +1,46 @@
+"""`mlkd train`: pre-train the backbone, train the tracker."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the verb."""
+    parser = sub.add_parser("train", help="train the tracker (extra: train)")
+    stages = parser.add_subparsers(dest="stage", required=True)
+    pretrain = stages.add_parser("pretrain", help="distil features into the backbone")
+    _add_common(pretrain)
+    pretrain.set_defaults(run=_run_pretrain)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="YAML training file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--data", type=Path, default=None, help="data root (default: $MLKD_SHARED/data)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--strict-data", action="store_true", help="refuse bad data instead of skipping it")
+
+
+def _data_root(args: argparse.Namespace) -> Path:
+    if args.data is not None:
+        return Path(args.data)
+    return Path(os.environ.get("MLKD_SHARED", "../shared")) / "data"
+
+
+def _run_pretrain(args: argparse.Namespace) -> int:
+    from model.training.config import load_config
+
+    config = load_config(args.config)
+    from model.training.pretrain import run_pretraining
+    from model.training.runs import pick_device
+
+    device = pick_device(args.device)
+    latest = run_pretraining(
+        config, _data_root(args), args.out, args.resume, device, args.strict_data
+    )
+    print(f"backbone written to {latest}")  # noqa: T201
+    return 0

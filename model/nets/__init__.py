@@ -1,0 +1,1 @@
+"""Networks (torch): the backbones, the region proposal head and the whole tracker."""

@@ -1,0 +1,1 @@
+"""Training of the tracker (torch); nothing here is imported in flight."""

@@ -1,0 +1,87 @@
+"""Checkpoints: the only place that reads and writes weight files."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.errors import ModelFileError
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that a crash or a full disk leaves the previous one whole.
+
+    The content goes to a temporary file beside it, reaches the disk, and takes the name last.
+
+    Raises:
+        OSError: the disk is full or cannot be written; `path` is unchanged and no temporary
+            file is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(dict(content), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except RuntimeError as error:  # torch's zip writer hides the OSError of a full disk
+        raise OSError(f"checkpoint {path} could not be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values (`weights_only`: it cannot run code).
+
+    Raises:
+        ModelFileError: missing, truncated, or not a weight file.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"weight file {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError,
+        AttributeError, TypeError, IndexError, OSError,
+    ) as error:  # fmt: skip
+        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise ModelFileError(f"weight file {path} is damaged or no weight file: {reason}") from error
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise ModelFileError(f"weight file {path} holds a {kind}: expected a dict of weights")
+    return content
+
+
+def load_into(module: torch.nn.Module, state: Mapping[str, Any], origin: str) -> None:
+    """Fill a module strictly; `num_batches_tracked` may be absent (old checkpoints lack it).
+
+    Raises:
+        ModelFileError: names or shapes do not fit; names the first missing, unexpected and
+            misshapen keys.
+    """
+    wanted = module.state_dict()
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in wanted]
+    wrong = [
+        f"{k} {tuple(getattr(state[k], 'shape', ()))} instead of {tuple(v.shape)}"
+        for k, v in wanted.items()
+        if k in state and getattr(state[k], "shape", None) != v.shape
+    ]
+    problems = [_named(missing, "missing"), _named(unexpected, "unexpected"), _named(wrong, "shape")]
+    if any(problems):
+        raise ModelFileError(f"{origin} does not fit: {'; '.join(p for p in problems if p)}")
+    module.load_state_dict({**wanted, **state})
+
+
+def _named(keys: list[str], label: str, most: int = 3) -> str:
+    if not keys:
+        return ""
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return f"{label}: {', '.join(keys[:most])}{more}"

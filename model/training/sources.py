@@ -1,0 +1,222 @@
+"""Reading of training folders: sequences, images with boxes, images without."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import InputError
+from model.geometry import Image
+from model.training.config import SourceConfig
+
+Boxes = npt.NDArray[np.float32]
+"""(N, 4) x, y, w, h; 0-based px of the image."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov")
+_BORDER_SLACK_PX = 2.0
+
+
+@dataclass
+class DataReport:
+    """Counts bad content and keeps the first examples, so that nothing is skipped unseen."""
+
+    strict: bool = False
+    """Refuse bad content instead of skipping it."""
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def skip(self, problem: str, where: str) -> None:
+        """Note that something is left out.
+
+        Raises:
+            InputError: the report is strict.
+        """
+        if self.strict:
+            raise InputError(f"{where}: {problem}; mend it or train without --strict-data")
+        self.counts[problem] += 1
+        self.examples.setdefault(problem, where)
+
+    def lines(self) -> list[str]:
+        """One line a kind of problem, as `3 x box outside the image, first: …`."""
+        return [
+            f"{count} x {problem}, first: {self.examples[problem]}"
+            for problem, count in sorted(self.counts.items())
+        ]
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One image of a source.
+
+    Attributes:
+        group: sequence or folder that it belongs to.
+        index: frame number in a sequence; running number otherwise.
+        image: (H, W, 3) BGR uint8.
+        boxes: usable boxes; none in image folders and where the target is absent.
+    """
+
+    group: str
+    index: int
+    image: Image
+    boxes: Boxes
+
+
+def iter_source(
+    source: SourceConfig, root: Path, report: DataReport, min_side_px: float = 4.0
+) -> Iterator[SourceFrame]:
+    """Yield the images of a source in a fixed order.
+
+    Raises:
+        InputError: the folder is missing or holds nothing of its kind.
+    """
+    folder = root / source.path
+    if not folder.is_dir():
+        raise InputError(
+            f"training folder {folder} does not exist: give the data root with --data DIR"
+        )
+    if source.kind == "sequences":
+        yield from _iter_sequences(source, folder, report, min_side_px)
+    elif source.kind == "boxes":
+        yield from _iter_annotated(source, folder, report, min_side_px)
+    else:
+        yield from _iter_images(source, folder, report)
+
+
+def _iter_sequences(
+    source: SourceConfig, folder: Path, report: DataReport, min_side_px: float
+) -> Iterator[SourceFrame]:
+    truths = sorted([*folder.rglob("groundtruth.txt"), *folder.rglob("groundtruth_rect.txt")])
+    if not truths:
+        raise InputError(f"{folder} holds no sequence: expected folders with groundtruth.txt")
+    for truth in truths:
+        if truth.parent.name in source.skip:
+            continue
+        group = truth.parent.relative_to(folder).as_posix()
+        boxes = read_boxes(truth)
+        count = 0
+        for index, image in _iter_video(truth.parent, report):
+            count = index + 1
+            if index % source.frame_step or index >= len(boxes):
+                continue
+            where = f"{truth} line {index + 1}"
+            usable = _usable(boxes[index : index + 1], image, report, where, min_side_px)
+            yield SourceFrame(group, index, image, usable)
+        if count < len(boxes):
+            report.skip(f"missing frames ({count} of {len(boxes)} boxes have one)", str(truth))
+
+
+def read_boxes(path: Path) -> Boxes:
+    """Read one box a line, separated by comma, tab or blanks; `nan` where there is no target.
+
+    Raises:
+        InputError: a line does not hold four numbers.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            values = [float(v) for v in line.replace(",", " ").split()]
+        except ValueError:
+            values = []
+        if len(values) != 4:
+            raise InputError(f"{path} line {number} is {line!r}: expected x,y,w,h")
+        rows.append(values)
+    return np.asarray(rows, np.float32).reshape(-1, 4)
+
+
+def _iter_video(folder: Path, report: DataReport) -> Iterator[tuple[int, Image]]:
+    """Yield (frame number, image) of a folder's video, or of its images in order of name."""
+    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        frames = folder / "img" if (folder / "img").is_dir() else folder
+        paths = sorted(p for p in frames.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        for index, path in enumerate(paths):
+            image = _read_image(path, report)
+            if image is not None:
+                yield index, image
+        return
+    capture = cv2.VideoCapture(str(videos[0]))
+    try:
+        index = 0
+        while True:
+            more, image = capture.read()
+            if not more:
+                return
+            yield index, np.asarray(image, np.uint8)
+            index += 1
+    finally:
+        capture.release()
+
+
+def _iter_annotated(
+    source: SourceConfig, folder: Path, report: DataReport, min_side_px: float
+) -> Iterator[SourceFrame]:
+    path = folder / "annotations.json"
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        items = [(str(e["file"]), np.asarray(e["boxes"], np.float32)) for e in entries]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not fit: expected a list of {{file, size, boxes}} ({error})"
+        ) from error
+    for index, (file, boxes) in enumerate(items):
+        if Path(file).stem in source.skip:
+            continue
+        image = _read_image(folder / file, report)
+        if image is not None:
+            usable = _usable(boxes.reshape(-1, 4), image, report, f"{path}: {file}", min_side_px)
+            yield SourceFrame(source.path, index, image, usable)
+
+
+def _iter_images(source: SourceConfig, folder: Path, report: DataReport) -> Iterator[SourceFrame]:
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    for index, path in enumerate(paths):
+        image = None if path.stem in source.skip else _read_image(path, report)
+        if image is not None:
+            yield SourceFrame(source.path, index, image, np.empty((0, 4), np.float32))
+
+
+def _read_image(path: Path, report: DataReport) -> Image | None:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if image is None:
+        report.skip("missing or damaged image", str(path))
+        return None
+    return np.asarray(image, np.uint8)
+
+
+def _usable(
+    boxes: Boxes, image: Image, report: DataReport, where: str, min_side_px: float
+) -> Boxes:
+    """Keep boxes that lie in the image, cut to it; count the others by what is wrong."""
+    height, width = image.shape[:2]
+    kept = []
+    for x, y, w, h in boxes.tolist():
+        if not np.isfinite([x, y, w, h]).all() or x == y == w == h == 0:
+            continue  # the data sets' sign for an absent target
+        x1, y1 = min(x + w, width), min(y + h, height)
+        x0, y0 = max(x, 0.0), max(y, 0.0)
+        over = max(-x, -y, x + w - width, y + h - height)
+        if w <= 0 or h <= 0:
+            report.skip("box without size", where)
+        elif x1 <= x0 or y1 <= y0:
+            report.skip("box outside the image", where)
+        elif min(x1 - x0, y1 - y0) < min_side_px:
+            report.skip(f"box under {min_side_px:g} px a side", where)
+        else:
+            if over > _BORDER_SLACK_PX and report.strict:
+                report.skip("box reaches over the border", where)
+            kept.append((x0, y0, x1 - x0, y1 - y0))
+    return np.asarray(kept, np.float32).reshape(-1, 4)
