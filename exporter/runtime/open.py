@@ -1,0 +1,138 @@
+"""Opens an engine by name, or the first of the documented order that works here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from exporter.manifest import ModelFiles, open_model
+from model.backend import Backend
+from model.errors import BackendError, InputError, MissingExtraError, MlkdError, ModelFileError
+
+log = logging.getLogger(__name__)
+
+TORCH_SUFFIXES = (".pt", ".pth", ".bin")
+AUTO_ORDER = ("tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime-cpu")
+"""What `auto` tries, best first."""
+
+Opener = Callable[[ModelFiles, "int | None"], Backend]
+
+
+def _openvino(hint: str) -> Opener:
+    def open_it(model: ModelFiles, threads: int | None) -> Backend:
+        from exporter.runtime.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(model, hint, threads)
+
+    return open_it
+
+
+def _onnxruntime(provider: str) -> Opener:
+    def open_it(model: ModelFiles, threads: int | None) -> Backend:
+        from exporter.runtime.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(model, provider, threads)
+
+    return open_it
+
+
+OPENERS: dict[str, Opener] = {
+    "onnxruntime-tensorrt": _onnxruntime("tensorrt"),
+    "onnxruntime-cuda": _onnxruntime("cuda"),
+    "openvino": _openvino("auto"),
+    "openvino-bf16": _openvino("bf16"),
+    "openvino-f32": _openvino("f32"),
+    "onnxruntime-cpu": _onnxruntime("cpu"),
+}
+ENGINES = ("auto", *OPENERS, "torch")
+"""Names that `open_backend` knows."""
+
+
+def open_backend(path: Path, engine: str = "auto", threads: int | None = None) -> Backend:
+    """Open a model and run it once.
+
+    Args:
+        path: a model folder, its manifest, or torch weights for the engine `torch`.
+        engine: one of `ENGINES`. `auto` takes the first of `AUTO_ORDER` that works here and logs
+            why; a named engine never falls back to another.
+        threads: CPU threads; None probes for the fastest count.
+
+    Returns:
+        A warm engine; the caller closes it.
+
+    Raises:
+        InputError: an unknown name, or an engine that does not fit the file.
+        MissingExtraError: the named engine's library is not installed.
+        ModelFileError: the model is missing, damaged or does not fit its manifest.
+        BackendError: the engine does not start, or answers with values that are not finite.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine is {engine!r}: expected one of {', '.join(ENGINES)}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}: expected 1 or more")
+    if engine == "torch" or path.suffix in TORCH_SUFFIXES:
+        backend = _open_torch(path, engine)
+    else:
+        model = open_model(path)
+        backend = (
+            _open_auto(model, threads)
+            if engine == "auto"
+            else _warm(OPENERS[engine](model, threads))
+        )
+    log.info("engine: %s", backend.name)
+    return backend
+
+
+def _open_torch(path: Path, engine: str) -> Backend:
+    if path.suffix not in TORCH_SUFFIXES:
+        raise InputError(
+            f"the engine torch runs weights ({', '.join(TORCH_SUFFIXES)}), not the exported model "
+            f"{path}: give a checkpoint or another engine"
+        )
+    if engine not in ("auto", "torch"):
+        raise InputError(
+            f"the engine {engine} runs exported models, not the weights {path}: make one with "
+            "mlkd export, or use the engine torch"
+        )
+    try:
+        from exporter.runtime.torch import TorchBackend
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("torch", "train") from None
+    return _warm(TorchBackend.from_checkpoint(path))
+
+
+def _open_auto(model: ModelFiles, threads: int | None) -> Backend:
+    reasons = []
+    for name in AUTO_ORDER:
+        if name not in OPENERS:
+            continue
+        try:
+            backend = _warm(OPENERS[name](model, threads))
+        except ModelFileError:
+            raise
+        except MlkdError as error:
+            reasons.append(f"{name}: {error}")
+            continue
+        log.info("engine %s chosen; before it: %s", name, "; ".join(reasons) or "nothing")
+        return backend
+    raise BackendError(f"no engine works here: {'; '.join(reasons)}")
+
+
+def _warm(backend: Backend) -> Backend:
+    """Run both halves once, so that a broken engine shows now and the first frame is quick."""
+    config = backend.config
+    template = backend.encode_template(
+        np.full((config.template_px, config.template_px, 3), 64, np.uint8)
+    )
+    x = np.full((config.search_px, config.search_px, 3), 64, np.uint8)
+    for _ in range(2):
+        cls, loc = backend.predict(template, x)
+    if not (np.isfinite(cls).all() and np.isfinite(loc).all()):
+        backend.close()
+        raise BackendError(f"{backend.name}: the maps of a grey crop are not finite")
+    return backend
