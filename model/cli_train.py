@@ -14,6 +14,11 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     pretrain = stages.add_parser("pretrain", help="distil features into the backbone")
     _add_common(pretrain)
     pretrain.set_defaults(run=_run_pretrain)
+    baseline = stages.add_parser("baseline", help="train the tracker with the base losses")
+    _add_common(baseline)
+    baseline.add_argument("--init", type=Path, default=None, help="checkpoint to start from")
+    baseline.add_argument("--cache", type=Path, default=None, help="folder of the crops (default: OUT/crops)")
+    baseline.set_defaults(run=_run_baseline)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -43,4 +48,25 @@ def _run_pretrain(args: argparse.Namespace) -> int:
         config, _data_root(args), args.out, args.resume, device, args.strict_data
     )
     print(f"backbone written to {latest}")  # noqa: T201
+    return 0
+
+
+def _run_baseline(args: argparse.Namespace) -> int:
+    from model.training.config import load_config
+
+    config = load_config(args.config)
+    from model.training.loop import run_training
+    from model.training.runs import pick_device
+
+    latest = run_training(
+        config,
+        _data_root(args),
+        args.out,
+        init=args.init,
+        resume=args.resume,
+        device=pick_device(args.device),
+        strict=args.strict_data,
+        cache=args.cache,
+    )
+    print(f"tracker written to {latest}")  # noqa: T201
     return 0

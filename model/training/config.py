@@ -81,12 +81,14 @@ class AugmentConfig:
     """Probability that both images lose their colour."""
     flip: float = 0.5
     """Probability that both images are mirrored left to right."""
+    low_resolution: float = 0.3
+    """Probability that both images are rendered with fewer px, as small targets are."""
     rotation_deg: float = 8.0
-    """Greatest rotation of the search region in self-supervised pairs."""
+    """Greatest rotation of the search region where a pair comes from one image."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("blur", "colour", "grey", "flip"):
+        for name in ("blur", "colour", "grey", "flip", "low_resolution"):
             _share(f"augment.{name}", getattr(self, name))
         for name in ("template_shift_px", "search_shift_px", "rotation_deg"):
             value = getattr(self, name)
@@ -112,6 +114,8 @@ class PairConfig:
     """Most positive anchors a pair."""
     negatives: int = 48
     """Most negative anchors a pair (fewer positives do not raise it)."""
+    hard_negatives: float = 0.5
+    """Share of the negatives that are the ones with the highest score, the rest by chance."""
     positive_iou: float = 0.6
     """Anchors above this IoU are positive."""
     negative_iou: float = 0.3
@@ -123,6 +127,7 @@ class PairConfig:
         """Check ranges."""
         _share("pairs.negative", self.negative)
         _share("pairs.distractor", self.distractor)
+        _share("pairs.hard_negatives", self.hard_negatives)
         for name in ("max_gap_frames", "positives", "negatives"):
             _need(f"pairs.{name}", getattr(self, name), getattr(self, name) >= 1, "1 or more")
         fits = self.search_px % 8 == 7 and self.search_px >= 191

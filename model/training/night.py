@@ -84,7 +84,7 @@ def sample_scene(
         curve=float(rng.uniform(2.0, 2.4)),
         blur_px=float(rng.uniform(2.0, 9.0)) if rng.random() < 0.25 else 0.0,
         blur_deg=float(rng.uniform(0.0, 180.0)),
-        quality=int(rng.integers(35, 96)),
+        quality=int(rng.integers(50, 97)),
         layout_seed=int(rng.integers(2**31)),
     )
 
@@ -110,7 +110,7 @@ def darken(image: Image, scene: NightScene, rng: np.random.Generator) -> Image:
         light *= _illumination(light.shape[:2], scene.evenness, layout)[..., None]
     _add_lights(light, scene, layout)
     if scene.blur_px > 1.0:
-        light = cv2.filter2D(light, -1, _motion_kernel(scene.blur_px, scene.blur_deg))
+        light = cv2.filter2D(light, -1, motion_kernel(scene.blur_px, scene.blur_deg))
     light = _add_noise(light, scene, rng)
     recorded = _tone_curve(light, scene)
     return _compress(recorded, scene.quality)
@@ -148,7 +148,7 @@ def _add_lights(light: Float, scene: NightScene, layout: np.random.Generator) ->
         light[y0:y1, x0:x1] += shape[..., None].astype(np.float32) * colour
 
 
-def _motion_kernel(length_px: float, angle_deg: float) -> Float:
+def motion_kernel(length_px: float, angle_deg: float) -> Float:
     """Kernel of a straight motion, sums to 1."""
     side = int(math.ceil(length_px)) | 1
     kernel = np.zeros((side, side), np.float32)
