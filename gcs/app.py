@@ -1,0 +1,129 @@
+"""The service: startup → main loop → graceful shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from gcs.guard import MAX_BODY_BYTES, Guard, Keeper
+from gcs.problems import add_handlers
+from gcs.routes import access, camera, status, tracking, video
+from gcs.settings import Settings
+from gcs.station import Station
+from model.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+
+DRAIN_S = 2
+"""Time for open connections to end; with the loop's own second the stop takes 3 s at most."""
+
+MAX_CONNECTIONS = 64
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Run the station's loop while the application serves."""
+    station: Station = app.state.station
+    station.hub.attach(asyncio.get_running_loop())
+    station.start()
+    try:
+        yield
+    finally:
+        station.hub.close()
+        await asyncio.to_thread(station.stop)
+
+
+def create_app(station: Station) -> FastAPI:
+    """Make the application around a station."""
+    app = FastAPI(
+        title="MLKD-Track ground station",
+        version=metadata.version("mlkd-track"),
+        description="Draw a box, follow it at night. Every refusal is a problem body (RFC 9457).",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.station = station
+    token = station.settings.token
+    keeper = Keeper(token.get_secret_value() if token else None)
+    app.state.keeper = keeper
+    add_handlers(app)
+    for module in (tracking, status, video, camera, access):
+        app.include_router(module.router)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(STATIC / "docs.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    hosts = station.settings.allowed_hosts
+    if not station.settings.on_loopback:
+        hosts = (*hosts, station.settings.host, socket.gethostname())
+    app.add_middleware(Guard, keeper=keeper, allowed_hosts=hosts)
+    return app
+
+
+class Server(uvicorn.Server):
+    """Ends the viewers before it waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, station: Station) -> None:
+        super().__init__(config)
+        self._station = station
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Hover, let the viewers go, then stop gracefully."""
+        self._station.loop.neutral()
+        self._station.hub.close()
+        await super().shutdown(sockets)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the port before anything is started.
+
+    Raises:
+        ConfigError: it is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=64)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cannot serve on {settings.host} port {settings.port}: {reason}; "
+            "expected a free port: try --port 0 for any, or stop the other program"
+        ) from None
+
+
+def serve(station: Station, listener: socket.socket) -> None:
+    """Serve until a signal; returns after the graceful stop."""
+    settings = station.settings
+    config = uvicorn.Config(
+        create_app(station),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        ws_max_size=MAX_BODY_BYTES,
+        ws_per_message_deflate=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    Server(config, station).run(sockets=[listener])

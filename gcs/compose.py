@@ -1,0 +1,81 @@
+"""The only file that names concrete sources and engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from drone.control import VehicleControl
+from drone.source import FrameSource
+from drone.sources import open_source
+from exporter.manifest import open_model
+from exporter.models import default_model
+from exporter.runtime.open import ENGINES, TORCH_SUFFIXES, open_backend
+from gcs.settings import Settings
+from gcs.station import Station, assemble
+from model.errors import InputError
+
+def build_station(settings: Settings) -> Station:
+    """Open the source and the engine that the settings name.
+
+    Raises:
+        InputError: the model, its manifest or the engine's name cannot be used.
+        SourceError: the source cannot be opened.
+        BackendError: the engine does not start.
+    """
+    settings.check_exposure()
+    source = open_source(settings.source, realtime=True)
+    model, engine = choose_model(settings)
+    backend = open_backend(model, engine)
+    try:
+        station = assemble(
+            settings,
+            source,
+            backend,
+            control=control_of(source),
+            manifest=describe_model(model),
+        )
+        station.open_source()
+    except BaseException:
+        source.close()
+        backend.close()
+        raise
+    return station
+
+
+def choose_model(settings: Settings) -> tuple[Path, str]:
+    """The model's path and the engine's name; `--engine PATH` names a model too.
+
+    Raises:
+        InputError: the engine is neither a name nor a path.
+    """
+    if settings.engine in ENGINES:
+        return settings.model or default_model(), settings.engine
+    path = Path(settings.engine).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"engine is {settings.engine!r}: expected one of {', '.join(ENGINES)}, "
+            "or the path of an exported model"
+        )
+    if settings.model is not None:
+        raise InputError(
+            f"both --model {settings.model} and --engine {path} name a model: give one of them"
+        )
+    return path, "auto"
+
+
+def describe_model(model: Path) -> dict[str, Any]:
+    """Keys for every flight's manifest: which weights flew."""
+    if model.suffix in TORCH_SUFFIXES:
+        return {"model": model.name}
+    files = open_model(model)
+    return {"model": model.name, "engine_sha256": files.digest}
+
+
+def control_of(source: FrameSource) -> VehicleControl | None:
+    """The source's own camera control, where it has one."""
+    try:
+        from drone.simulator import NightSimulator
+    except ImportError:
+        return None
+    return source if isinstance(source, NightSimulator) else None

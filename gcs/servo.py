@@ -1,0 +1,241 @@
+"""Image-based visual servo: from boxes to rates. Pure: values in, values out, no clock.
+
+Each box is turned into a direction in the world (the camera's at the capture plus the pixel's),
+filtered there, and carried forward to now; the camera is carried forward by what was commanded
+since. So the error that is steered on is today's, not that of the picture (Chaumette and
+Hutchinson, Visual servo control I, 2006, for the scheme; the gains are in `follow_config`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from drone.control import RateCommand
+from drone.frame import Telemetry
+from gcs import kalman
+from gcs.camera_pose import Turns, bearing_deg, nearest_turn_deg
+from gcs.follow_config import FollowConfig
+from gcs.kalman import Motion
+from model.geometry import Box
+
+BEGIN_TURN_SD_DEG_S = 15.0
+BEGIN_SIZE_SD_S = 0.3
+"""How fast a new target may be, before its second box tells."""
+
+LONGEST_STEP_S = 0.1
+"""A pause longer than this is no licence for a larger change of the command."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One box and the circumstances of its picture.
+
+    Attributes:
+        box: full-frame px.
+        width_px, height_px: the frame.
+        captured_ns: host's monotonic clock.
+        telemetry: of the picture's time.
+    """
+
+    box: Box
+    width_px: int
+    height_px: int
+    captured_ns: int
+    telemetry: Telemetry = field(default_factory=Telemetry)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is known of the target's direction and distance; a value.
+
+    Attributes:
+        azimuth, elevation: in the world, deg.
+        size: ln of the box side over the frame width.
+        camera_ns: capture of the newest sighting.
+        camera_yaw_deg, camera_pitch_deg: where the camera pointed then.
+        said_yaw, said_pitch: whether telemetry said so; else it is summed from the commands.
+        fov_deg, frame_ratio: horizontal field of view, height over width.
+    """
+
+    azimuth: Motion
+    elevation: Motion
+    size: Motion
+    camera_ns: int
+    camera_yaw_deg: float
+    camera_pitch_deg: float
+    said_yaw: bool
+    said_pitch: bool
+    fov_deg: float
+    frame_ratio: float
+
+
+@dataclass(frozen=True)
+class Servo:
+    """The state of the servo; a value.
+
+    Attributes:
+        aim: the target; None before its first box.
+        turns: how the camera followed the commands.
+        wanted_size: ln size to keep, set at the confirmation; None flies nowhere.
+        last: command that went out last; its `issued_ns` is when.
+    """
+
+    aim: Aim | None = None
+    turns: Turns = field(default_factory=Turns)
+    wanted_size: float | None = None
+    last: RateCommand = field(default_factory=RateCommand)
+
+    def forget_target(self) -> Servo:
+        """Drop the target; what was commanded stays known."""
+        return replace(self, aim=None, wanted_size=None)
+
+    def keep_distance(self) -> Servo:
+        """Take the distance of now as the one to keep."""
+        return replace(self, wanted_size=None if self.aim is None else self.aim.size.position)
+
+    def release_distance(self) -> Servo:
+        """Keep no distance any more."""
+        return replace(self, wanted_size=None)
+
+
+def observe(servo: Servo, seen: Sighting, config: FollowConfig) -> Servo:
+    """Weigh in one good box. One that is older than the last changes nothing."""
+    aim = servo.aim
+    if aim is not None and seen.captured_ns <= aim.camera_ns:
+        return servo
+    telemetry = seen.telemetry
+    yaw, said_yaw = _camera_deg(servo, seen.captured_ns, telemetry.yaw_deg, 0, config)
+    pitch, said_pitch = _camera_deg(servo, seen.captured_ns, telemetry.gimbal_pitch_deg, 1, config)
+    fov = _finite(telemetry.horizontal_fov_deg)
+    fov = config.fov_deg if fov is None or not 0 < fov < 180 else fov
+    box = seen.box
+    turn, elevation = bearing_deg(box.cx, box.cy, seen.width_px, seen.height_px, fov, pitch)
+    size = 0.5 * math.log(max(box.area, 1.0)) - math.log(seen.width_px)
+    sd = config.measure_noise * fov
+    if aim is None or (aim.said_yaw, aim.said_pitch) != (said_yaw, said_pitch):
+        # Angles of another origin cannot be weighed against the old ones: begin anew.
+        at = seen.captured_ns
+        azimuths = kalman.begin(yaw + turn, at, sd, BEGIN_TURN_SD_DEG_S)
+        elevations = kalman.begin(elevation, at, sd, BEGIN_TURN_SD_DEG_S)
+        sizes = kalman.begin(size, at, config.size_noise, BEGIN_SIZE_SD_S)
+    else:
+        azimuth = nearest_turn_deg(yaw + turn, aim.azimuth.position)
+        density = config.turn_noise_deg2_s3
+        azimuths = _filter(aim.azimuth, azimuth, seen.captured_ns, density, sd)
+        elevations = _filter(aim.elevation, elevation, seen.captured_ns, density, sd)
+        sizes = _filter(
+            aim.size, size, seen.captured_ns, config.size_change_noise_s3, config.size_noise
+        )
+    ratio = seen.height_px / seen.width_px
+    pose = (seen.captured_ns, yaw, pitch, said_yaw, said_pitch)
+    return replace(servo, aim=Aim(azimuths, elevations, sizes, *pose, fov, ratio))
+
+
+def steer(servo: Servo, now_ns: int, config: FollowConfig) -> RateCommand:
+    """The rates that centre the target and keep its distance, within clamp and slew.
+
+    Which of them may go out is for the supervisor to say. Without a target: neutral.
+    """
+    aim = servo.aim
+    if aim is None:
+        return RateCommand(issued_ns=now_ns)
+    span = aim.camera_ns, now_ns, config.response_s, config.dead_time_s
+    yaw_since, pitch_since = servo.turns.between(*span)
+    azimuth = kalman.predict(aim.azimuth, now_ns, config.turn_noise_deg2_s3)
+    elevation = kalman.predict(aim.elevation, now_ns, config.turn_noise_deg2_s3)
+    size = kalman.predict(aim.size, now_ns, config.size_change_noise_s3)
+    yaw_error = nearest_turn_deg(azimuth.position - aim.camera_yaw_deg - yaw_since, 0.0)
+    pitch_now = aim.camera_pitch_deg + pitch_since
+    pitch_error = elevation.position - pitch_now
+    # An azimuth counts for less of the picture the steeper the camera looks.
+    across = yaw_error * math.cos(math.radians(pitch_now)) / aim.fov_deg
+    along = pitch_error / (aim.fov_deg * aim.frame_ratio)
+    yaw = _rate(yaw_error, across, azimuth.velocity, config.yaw_gain_per_s, config)
+    pitch = _rate(pitch_error, along, elevation.velocity, config.pitch_gain_per_s, config)
+    forward = _forward(servo.wanted_size, size.position, across, config)
+    return _limit(servo.last, yaw, pitch, forward, pitch_now, now_ns, config)
+
+
+def sent(servo: Servo, command: RateCommand, now_ns: int, config: FollowConfig) -> Servo:
+    """Remember what went out, which the supervisor may have cut."""
+    turns = servo.turns.commanded(command, now_ns, config.response_s)
+    return replace(servo, turns=turns, last=replace(command, issued_ns=now_ns))
+
+
+def _camera_deg(
+    servo: Servo, at_ns: int, said: float | None, axis: int, config: FollowConfig
+) -> tuple[float, bool]:
+    """The camera's angle at a capture: as telemetry says, else summed from the commands."""
+    known = _finite(said)
+    if known is not None:
+        return known, True
+    since = servo.turns.between(0, at_ns, config.response_s, config.dead_time_s)
+    return since[axis], False
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _filter(motion: Motion, measured: float, at_ns: int, density: float, sd: float) -> Motion:
+    return kalman.correct(kalman.predict(motion, at_ns, density), measured, sd)
+
+
+def _rate(
+    error_deg: float, error_share: float, target_deg_s: float, gain: float, config: FollowConfig
+) -> float:
+    """Proportional beyond the dead zone, plus the target's own rate."""
+    ahead = config.feed_forward * target_deg_s
+    excess = abs(error_share) - config.dead_zone
+    if excess <= 0:
+        return ahead if abs(ahead) >= config.quiet_deg_s else 0.0
+    return gain * error_deg * excess / abs(error_share) + ahead
+
+
+def _forward(wanted: float | None, size: float, across: float, config: FollowConfig) -> float:
+    """Speed from the area ratio; none while the target is far off the middle."""
+    if wanted is None:
+        return 0.0
+    farther = wanted - size
+    excess = max(abs(farther) - config.forward_dead_zone, 0.0)
+    cone = max(0.0, 1.0 - abs(across) / config.forward_cone)
+    return math.copysign(config.forward_gain_m_s * excess * cone, farther)
+
+
+def _limit(
+    last: RateCommand,
+    yaw: float,
+    pitch: float,
+    forward: float,
+    pitch_now: float,
+    now_ns: int,
+    config: FollowConfig,
+) -> RateCommand:
+    step_s = min(max((now_ns - last.issued_ns) * 1e-9, 0.0), LONGEST_STEP_S)
+    at_top = pitch_now >= config.max_gimbal_pitch_deg
+    at_bottom = pitch_now <= config.min_gimbal_pitch_deg
+    top = 0.0 if at_top else config.max_gimbal_pitch_deg_s
+    bottom = 0.0 if at_bottom else -config.max_gimbal_pitch_deg_s
+    most = config.max_yaw_deg_s
+    return RateCommand(
+        yaw_deg_s=_bounded(yaw, last.yaw_deg_s, config.slew_yaw_deg_s2 * step_s, -most, most),
+        gimbal_pitch_deg_s=_bounded(
+            pitch, last.gimbal_pitch_deg_s, config.slew_gimbal_pitch_deg_s2 * step_s, bottom, top
+        ),
+        forward_m_s=_bounded(
+            forward,
+            last.forward_m_s,
+            config.slew_forward_m_s2 * step_s,
+            -config.max_backward_m_s,
+            config.max_forward_m_s,
+        ),
+        issued_ns=now_ns,
+    )
+
+
+def _bounded(wanted: float, last: float, step: float, low: float, high: float) -> float:
+    """Slew first, clamp last: the clamp holds whatever came before."""
+    if not math.isfinite(wanted):
+        return 0.0
+    return min(max(min(max(wanted, last - step), last + step), low), high)

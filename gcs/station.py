@@ -1,0 +1,199 @@
+"""The parts of one running ground station."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from drone.control import VehicleControl
+from drone.source import FrameSource
+from gcs.feed import Feed, Video
+from gcs.follow import Follow
+from gcs.history import History
+from gcs.hub import Hub
+from gcs.journal import Journal
+from gcs.loop import Loop, LoopParts
+from gcs.output import Identity, Look, Output
+from gcs.problems import ProblemError
+from gcs.recorder import Recorder
+from gcs.requests import BusyError, StartOrder, StopOrder
+from gcs.schemas import Health, Started, Status, Stopped
+from gcs.settings import Settings
+from model.backend import Backend
+from model.tracker import Tracker
+
+ANSWER_TIMEOUT_S = 5.0
+"""A loop that does not answer within it is stuck; a start replays for a second at most."""
+
+STUCK_MS = 3000.0
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Station:
+    """What the routes work with. Build it with `assemble`."""
+
+    settings: Settings
+    backend: Backend
+    feed: Feed
+    hub: Hub
+    journal: Journal
+    loop: Loop
+    output: Output
+    control: VehicleControl | None = None
+    clock: Callable[[], int] = time.monotonic_ns
+
+    def start(self) -> None:
+        """Start the loop."""
+        self.loop.start()
+
+    def stop(self) -> None:
+        """End the flight, the loop and the engine."""
+        self.loop.stop()
+        if not self.loop.alive:
+            self.backend.close()
+
+    def open_source(self) -> None:
+        """Open the source; a live one that is absent is tried again later.
+
+        Raises:
+            SourceError: a file or folder cannot be read.
+        """
+        if self.feed.source.live:
+            self.feed.reopen("connecting")
+        else:
+            self.feed.open()
+
+    async def ask(self, order: StartOrder | StopOrder) -> Started | Stopped:
+        """Hand an order to the loop and wait for its answer.
+
+        Raises:
+            ProblemError: the loop is dead, stuck or flooded.
+            Exception: whatever the loop answered with.
+        """
+        if not self.loop.alive:
+            raise unavailable(f"the loop is not running: {self.loop.died or 'stopped'}")
+        try:
+            self.loop.orders.put(order)
+        except BusyError as error:
+            raise unavailable(str(error)) from None
+        answer: Future[Any] = order.answer
+        try:
+            waited: Started | Stopped = await asyncio.wait_for(
+                asyncio.wrap_future(answer), ANSWER_TIMEOUT_S
+            )
+        except (asyncio.TimeoutError, TimeoutError):
+            raise unavailable(f"the loop did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+        return waited
+
+    def status(self) -> Status:
+        """The newest publication's state with its age as of now."""
+        latest = self.hub.latest
+        if latest is None:
+            return Status(source=self.feed.source.name, engine=self.backend.name)
+        return self.stamped(latest.status)
+
+    def stamped(self, status: Status) -> Status:
+        """Copy a status with the age as of now."""
+        if status.captured_ns is None:
+            return status.model_copy(update={"age_ms": self.feed.age_ms()})
+        age_ms = (self.clock() - status.captured_ns) / 1e6
+        return status.model_copy(update={"age_ms": round(age_ms, 2)})
+
+    def health(self) -> Health:
+        """Which parts live, and why one does not."""
+        beat_ms = (self.clock() - self.loop.beat_ns) / 1e6
+        problems = []
+        loop = "running"
+        if not self.loop.alive:
+            loop = "dead"
+            problems.append(f"the loop is not running: {self.loop.died or 'stopped'}")
+        elif beat_ms > STUCK_MS:
+            loop = "stuck"
+            problems.append(f"the loop has not turned for {beat_ms / 1e3:.1f} s")
+        if self.feed.video is not Video.LIVE:
+            message = self.feed.message or "no frame yet"
+            problems.append(f"video {self.feed.video.value.lower()}: {message}")
+        if self.loop.refusing:
+            problems.append("the engine does not answer")
+        if self.output.log_error:
+            problems.append(self.output.log_error)
+        return Health(
+            healthy=not problems,
+            loop=loop,
+            source=f"{self.feed.source.name}: {self.feed.video.value}",
+            engine=self.backend.name,
+            loop_beat_ms=round(beat_ms, 1),
+            problems=problems,
+        )
+
+
+def unavailable(detail: str) -> ProblemError:
+    """The refusal of a station that cannot work now."""
+    return ProblemError(503, "Station unavailable", detail, mend="see /health")
+
+
+def assemble(
+    settings: Settings,
+    source: FrameSource,
+    backend: Backend,
+    *,
+    control: VehicleControl | None = None,
+    follow: Follow | None = None,
+    manifest: Mapping[str, Any] | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Station:
+    """Put a station together around a source and an engine.
+
+    Args:
+        settings: bounds and folders.
+        source: the feed opens and closes it.
+        backend: the station closes it.
+        control: moves the camera by hand, and by the follow controller.
+        follow: steers; None steers never.
+        manifest: keys for every flight's manifest, as engine_sha256.
+        clock: host's monotonic clock, ns.
+    """
+    tracker = Tracker(backend)
+    feed = Feed(source, settings.stall_s, settings.reconnect_s, settings.repeat, clock)
+    hub = Hub(settings.max_viewers)
+    recorder = Recorder(settings.flights_dir)
+    journal = Journal(recorder, clock)
+    confidence = settings.confidence_config
+    identity = Identity(
+        engine=backend.name,
+        manifest={
+            "engine_sha256": None,
+            **(manifest or {}),
+            "tracker_config": dataclasses.asdict(tracker.config),
+            "confidence_config": dataclasses.asdict(confidence),
+        },
+        camera=control is not None,
+        control="OFF" if follow is None else "FOLLOW",
+    )
+    look = Look(settings.stream_width_px, settings.jpeg_quality)
+    output = Output(hub, recorder, journal, feed, identity, look, clock)
+    history = History(int(settings.history_s * 1e9), settings.history_mb * 1024 * 1024)
+    parts = LoopParts(
+        feed, tracker, confidence, history, output, journal, control, follow, clock=clock
+    )
+    return Station(settings, backend, feed, hub, journal, Loop(parts), output, control, clock)
+
+
+def station_of(connection: HTTPConnection) -> Station:
+    """The station that serves this connection."""
+    station = connection.app.state.station
+    assert isinstance(station, Station)
+    return station
+
+
+CurrentStation = Annotated[Station, Depends(station_of)]
