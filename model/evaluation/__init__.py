@@ -1,0 +1,1 @@
+"""One-pass evaluation: data sets, metrics, peers, runs and reports. Needs no torch."""
