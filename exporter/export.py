@@ -55,7 +55,8 @@ def export_model(
         raise InputError("int8 needs crops to calibrate on: give --calibration FOLDER")
     loaded = load_network(checkpoint)
     template, search = make_graphs(loaded.net, loaded.config)
-    parity.check(parity.measure(loaded.net, loaded.config, template, search), "fp32")
+    figures = parity.measure(loaded.net, loaded.config, template, search)
+    parity.check(figures, "fp32")
     if precision == "compact":
         template, search = with_half_weights(template), with_half_weights(search)
     elif precision == "fp16":
@@ -65,8 +66,9 @@ def export_model(
         log.info("calibrating on %d pairs of crops from %s", len(pairs), calibration)
         search = quantize(template, search, pairs)
         template = with_half_weights(template)
-    figures = parity.measure(loaded.net, loaded.config, template, search)
-    parity.check(figures, precision)
+    if precision != "fp32":
+        figures = parity.measure(loaded.net, loaded.config, template, search)
+        parity.check(figures, precision)
     return _write(folder, loaded, precision, figures, template, search)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import cv2
@@ -17,6 +17,9 @@ from model.nets.siamrpn import SiamRPN
 
 if TYPE_CHECKING:
     import onnx
+
+GraphChange = Callable[["onnx.ModelProto"], "onnx.ModelProto"]
+"""Makes another form of a graph."""
 
 LIMITS: Mapping[str, float] = {"fp32": 1e-5, "compact": 5e-3, "fp16": 5e-3}
 """Largest error allowed, relative to torch's largest value; int8 is judged by tracking."""

@@ -1,0 +1,56 @@
+"""One exported network for all tests of the exporter: random weights, seeded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from exporter.export import export_model
+from exporter.manifest import open_model
+from model.nets.siamrpn import SiamRPN
+
+
+@pytest.fixture(scope="session")
+def network() -> SiamRPN:
+    """A network whose batch norm has seen one batch, so that its maps are of a sane size."""
+    torch.manual_seed(3)
+    rng = np.random.default_rng(3)
+    net = SiamRPN()
+    coarse = rng.random((2, 20, 20, 3), np.float32) * 255
+    crops = np.stack([cv2.resize(image, (287, 287)) for image in coarse]).astype(np.float32)
+    x = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    net.train()
+    with torch.no_grad():
+        net(x[:, :, 80:207, 80:207].contiguous(), x)
+    return net.eval()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(network: SiamRPN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "random.pt"
+    torch.save({"epoch": 1, "state_dict": network.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fp32_folder(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network exported in fp32; read only."""
+    return export_model(checkpoint, tmp_path_factory.mktemp("fp32"), "fp32").folder
+
+
+@pytest.fixture
+def model_folder(fp32_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the exported model that a test may damage."""
+    folder = tmp_path / "model"
+    shutil.copytree(fp32_folder, folder)
+    assert open_model(folder).manifest.precision == "fp32"
+    return folder

@@ -1,0 +1,48 @@
+"""The thread probe takes more threads only where they pay; the clock is faked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from exporter.runtime import threads
+
+
+@pytest.mark.parametrize(
+    ("cpus", "counts"),
+    [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8]), (64, [1, 2, 4, 8, 16])],
+)
+def test_counts_worth_trying(cpus: int, counts: list[int]) -> None:
+    assert threads.thread_counts(cpus) == counts
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "expected"),
+    [
+        ({1: 0.080, 2: 0.040, 4: 0.025}, 4),
+        ({1: 0.080, 2: 0.040, 4: 0.039}, 2),
+        ({1: 0.010, 2: 0.030, 4: 0.060}, 1),
+    ],
+)
+def test_the_fewest_threads_that_are_about_fastest(
+    monkeypatch: pytest.MonkeyPatch, duration_s: dict[int, float], expected: int
+) -> None:
+    now = 0.0
+
+    def make_pass(count: int) -> Callable[[], object]:
+        def one_pass() -> None:
+            nonlocal now
+            now += duration_s[count]
+
+        return one_pass
+
+    monkeypatch.setattr(threads, "_clock", lambda: now)
+    assert threads.fastest_threads(make_pass, cpus=4) == expected
+
+
+def test_one_cpu_needs_no_probe() -> None:
+    def make_pass(count: int) -> Callable[[], object]:
+        raise AssertionError(f"built an engine with {count} threads")
+
+    assert threads.fastest_threads(make_pass, cpus=1) == 1
