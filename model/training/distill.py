@@ -8,8 +8,7 @@ each decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +17,19 @@ from model.errors import ShapeError
 
 Form = Literal["paper", "release"]
 ThresholdGradient = Literal["straight_through", "sigmoid"]
-CorrelationLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Student's and teacher's correlation maps [B x C x M x M] to a scalar."""
-
 TEMPERATURE = 10.0
 """Distillation temperature; the paper gives none, the release uses 10."""
+
+
+class CorrelationLoss(Protocol):
+    """F_n of Eq. 4: student's and teacher's correlation maps [B x C x M x M] to a scalar."""
+
+    def __call__(
+        self, student: torch.Tensor, teacher: torch.Tensor, form: Form = "paper"
+    ) -> torch.Tensor:
+        """Compare the two."""
+        ...
+
 
 _TILE = 16
 _RELEASE_L2_SCALE = 0.01
@@ -141,12 +148,12 @@ def crl_threshold_loss(
     if form == "release":
         s, t = student.flatten().softmax(0), teacher.flatten().softmax(0)
         binary_s, binary_t = (s > s.mean()).float(), (t > t.mean()).float()
-        # The product with 0 keeps the graph; the gradient stays exactly zero.
+        # The product with 0 keeps the graph alive; the gradient stays exactly zero.
         return F.mse_loss(binary_s, binary_t) * _RELEASE_THRESHOLD_SCALE + 0.0 * student.sum()
     soft_s = _soft_threshold(student)
     if gradient == "sigmoid":
         return F.mse_loss(soft_s, _soft_threshold(teacher))
-    hard_s = _above_mean(student) + soft_s - soft_s.detach()
+    hard_s = _above_mean(student) + (soft_s - soft_s.detach())
     return F.mse_loss(hard_s, _above_mean(teacher))
 
 
