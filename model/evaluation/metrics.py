@@ -99,12 +99,13 @@ def iou_of(a: Float64, b: Float64) -> Float64:
     answer = np.full(len(a), np.nan)
     known = ~np.isnan(union)
     answer[known] = 0.0
-    return np.divide(inter, union, out=answer, where=known & (union > 0))
+    np.divide(inter, union, out=answer, where=known & (union > 0))
+    return answer
 
 
 def centre_of(boxes: Float64) -> Float64:
     """Centres x + (w − 1)/2, y + (h − 1)/2: (N, 4) → (N, 2) px."""
-    return boxes[:, :2] + (boxes[:, 2:] - 1) / 2
+    return np.asarray(boxes[:, :2] + (boxes[:, 2:] - 1) / 2, np.float64)
 
 
 def match_length(result: Float64, frames: int, pad: bool, what: str = "result") -> Float64:
@@ -216,13 +217,14 @@ def score_sequence(
 def share_above(values: Float64, steps: Float64) -> Float64:
     """Share of all values strictly above each step; NaN is never above."""
     ordered = np.sort(np.nan_to_num(values, nan=-np.inf))
-    return 1.0 - np.searchsorted(ordered, steps, side="right") / len(values)
+    within = np.searchsorted(ordered, steps, side="right")
+    return np.asarray((len(values) - within) / len(values), np.float64)
 
 
 def share_within(values: Float64, steps: Float64) -> Float64:
     """Share of all values at or below each step; NaN is never within."""
     ordered = np.sort(np.nan_to_num(values, nan=np.inf))
-    return np.searchsorted(ordered, steps, side="right") / len(values)
+    return np.asarray(np.searchsorted(ordered, steps, side="right") / len(values), np.float64)
 
 
 def average_overlap(

@@ -206,6 +206,7 @@ def _creator(spec: TrackerSpec) -> Callable[[], Any]:
             raise PeerError(f"{spec.name}: this OpenCV lacks {name}; install opencv-contrib-python")
         return lambda: getattr(lib, name)()
     assert spec.path is not None
+    lib.setLogLevel(2)  # errors alone: each target it cannot set is a warning a sequence
     if spec.kind == "nano":
         nano = lib.TrackerNano_Params()
         nano.backbone = str(_model_file(spec.path, "backbone"))

@@ -120,9 +120,8 @@ class Sequence:
         x, y, w, h = (float(v) for v in self.truth[0])
         box = Box(x, y, w, h)
         if not (box.is_finite() and w > 0 and h > 0):
-            raise DataFileError(
-                self.frames.source, "a target in the first frame", f"the box {x:g},{y:g},{w:g},{h:g}"
-            )
+            found = f"the box {x:g},{y:g},{w:g},{h:g}"
+            raise DataFileError(self.frames.source, "a target in the first frame", found)
         return box
 
     def __len__(self) -> int:
@@ -149,7 +148,8 @@ def read_video_sequence(folder: Path, dataset: str | None = None) -> Sequence:
         raise DataFileError(folder, "one video", found)
     name = dataset or folder.resolve().parent.name
     truth = read_boxes(folder / "groundtruth.txt")
-    return Sequence(folder.name, name, VideoFrames(videos[0]), truth, frozenset(), condition_of(name))
+    frames = VideoFrames(videos[0])
+    return Sequence(folder.name, name, frames, truth, condition=condition_of(name))
 
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
