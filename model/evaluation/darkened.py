@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from model.evaluation.sequences import DARKENED, DAY, Frames, Sequence
 from model.geometry import Image
-from model.training.night import NightScene, darken, sample_scene
+from model.training.night import NightScene, darken
 
 GAIN_RANGE = (0.008, 0.04)
 """Exposure that brings day video to the mean grey of real night video, 10 to 25."""
@@ -37,9 +38,33 @@ class DarkenedFrames:
 
 
 def scene_of(sequence: Sequence, seed: int) -> NightScene:
-    """Draw the scene of a sequence; it depends on the seed and the names alone."""
-    key = zlib.crc32(f"{sequence.dataset}/{sequence.name}".encode())
-    return sample_scene(np.random.default_rng([seed, key]), GAIN_RANGE)
+    """Draw the scene of a sequence; it depends on the seed and the names alone.
+
+    The ranges are the evaluation's own: a training that samples other nights is still measured on
+    these.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(f"{sequence.dataset}/{sequence.name}".encode())])
+    warmth = rng.uniform(0.0, 0.4)
+    return NightScene(
+        gain=_log_uniform(rng, *GAIN_RANGE),
+        cast=(1.0 - warmth, 1.0 - 0.25 * warmth, 1.0 + 0.2 * warmth),
+        saturation=float(rng.uniform(0.4, 1.0)),
+        evenness=float(rng.uniform(0.0, 0.5)),
+        lights=float(rng.uniform(0.0, 1.0)),
+        electrons=_log_uniform(rng, 3000.0, 30000.0),
+        read_noise=_log_uniform(rng, 1e-4, 8e-4),
+        grain_px=float(rng.uniform(1.0, 2.0)),
+        black=float(rng.uniform(0.0, 2e-4)),
+        curve=2.2,
+        blur_px=float(rng.choice([0.0, 0.0, 0.0, 3.0, 5.0])),
+        blur_deg=float(rng.uniform(0.0, 180.0)),
+        quality=int(rng.integers(50, 91)),
+        layout_seed=int(rng.integers(2**31)),
+    )
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def darken_sequence(sequence: Sequence, seed: int) -> Sequence:

@@ -206,7 +206,8 @@ def _creator(spec: TrackerSpec) -> Callable[[], Any]:
             raise PeerError(f"{spec.name}: this OpenCV lacks {name}; install opencv-contrib-python")
         return lambda: getattr(lib, name)()
     assert spec.path is not None
-    lib.setLogLevel(2)  # errors alone: each target it cannot set is a warning a sequence
+    logging = lib.utils.logging
+    logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # else a warning for each sequence and layer
     if spec.kind == "nano":
         nano = lib.TrackerNano_Params()
         nano.backbone = str(_model_file(spec.path, "backbone"))
