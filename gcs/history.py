@@ -112,7 +112,8 @@ class History:
         if newest is None:
             return f"frame {number} is not known: no frame has arrived yet"
         oldest = (self._sparse or self._dense)[0].number
-        return f"frame {number} is gone: frames {oldest} to {newest.number} are at hand"
+        what = "has not come yet" if number > newest.number else "is gone"
+        return f"frame {number} {what}: frames {oldest} to {newest.number} are at hand"
 
     def __len__(self) -> int:
         return len(self._dense) + len(self._sparse)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import cv2
+import numpy as np
 
 from gcs.schemas import Status
 from model.geometry import Image
@@ -161,7 +162,7 @@ def fit_width(image: Image, width_px: int) -> Image:
     if width <= width_px:
         return image
     size = (width_px, max(1, round(height * width_px / width)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:

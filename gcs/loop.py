@@ -198,7 +198,6 @@ class Loop:
         if parts.follow is not None:
             parts.follow.reset()
         return Started(
-            state="TRACKING",
             flight_id=flight_id,
             frame_id=first.number,
             box=list(learnt),

@@ -126,7 +126,7 @@ class Notice(BaseModel):
 class Status(BaseModel):
     """State of the station; with a picture it is the header of one video message."""
 
-    sequence: int = Field(description="counts publications")
+    sequence: int = Field(default=0, description="counts publications")
     frame_id: int | None = None
     captured_ns: int | None = Field(default=None, description="host's monotonic clock")
     age_ms: float | None = Field(default=None, description="capture to now")
@@ -160,7 +160,7 @@ class Status(BaseModel):
 class Started(BaseModel):
     """A track has started."""
 
-    state: Literal["TRACKING", "LOST"]
+    state: Literal["TRACKING"] = "TRACKING"
     flight_id: str | None
     frame_id: int = Field(description="frame the target was learnt on")
     box: list[float] = Field(description="box learnt, x, y, w, h in frame px")

@@ -169,9 +169,9 @@ class BrightnessBackend:
             self.before_predict()
         if self.failure:
             raise BackendError(self.failure)
-        grey = cv2.blur(cv2.cvtColor(x, cv2.COLOR_BGR2GRAY), (41, 41)).astype(np.float32)
+        grey = cv2.blur(cv2.cvtColor(x, cv2.COLOR_BGR2GRAY), (63, 63)).astype(np.float32)
         brightness = grey[self._rows, self._columns] / 255.0
-        logit = np.where(self._square, 24.0 * brightness - 8.0, -8.0).astype(np.float32)
+        logit = np.where(self._square, 16.0 * brightness - 10.0, -10.0).astype(np.float32)
         count = len(logit)
         cls = np.stack([np.zeros(count, np.float32), logit])
         if self.poison:
