@@ -17,17 +17,33 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     baseline = stages.add_parser("baseline", help="train the tracker with the base losses")
     _add_common(baseline)
     baseline.add_argument("--init", type=Path, default=None, help="checkpoint to start from")
-    baseline.add_argument("--cache", type=Path, default=None, help="folder of the crops (default: OUT/crops)")
+    baseline.add_argument(
+        "--cache", type=Path, default=None, help="folder of the crops (default: OUT/crops)"
+    )
     baseline.set_defaults(run=_run_baseline)
+    stats = stages.add_parser("night-stats", help="compare the low-light synthesis with real night")
+    stats.add_argument("--config", type=Path, required=True, help="YAML training file")
+    stats.add_argument(
+        "--data", type=Path, default=None, help="data root (default: $MLKD_SHARED/data)"
+    )
+    stats.add_argument("--real", type=Path, required=True, help="folder of real night frames")
+    stats.add_argument("--out", type=Path, required=True, help="PNG to write")
+    stats.add_argument("--count", type=int, default=300, help="images a side (default: 300)")
+    stats.add_argument("--seed", type=int, default=1, help="seed of the synthesis (default: 1)")
+    stats.set_defaults(run=_run_night_stats)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, help="YAML training file")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--data", type=Path, default=None, help="data root (default: $MLKD_SHARED/data)")
+    parser.add_argument(
+        "--data", type=Path, default=None, help="data root (default: $MLKD_SHARED/data)"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    parser.add_argument("--strict-data", action="store_true", help="refuse bad data instead of skipping it")
+    parser.add_argument(
+        "--strict-data", action="store_true", help="refuse bad data instead of skipping it"
+    )
 
 
 def _data_root(args: argparse.Namespace) -> Path:
@@ -47,7 +63,7 @@ def _run_pretrain(args: argparse.Namespace) -> int:
     latest = run_pretraining(
         config, _data_root(args), args.out, args.resume, device, args.strict_data
     )
-    print(f"backbone written to {latest}")  # noqa: T201
+    print(f"backbone written to {latest}")
     return 0
 
 
@@ -68,5 +84,21 @@ def _run_baseline(args: argparse.Namespace) -> int:
         strict=args.strict_data,
         cache=args.cache,
     )
-    print(f"tracker written to {latest}")  # noqa: T201
+    print(f"tracker written to {latest}")
+    return 0
+
+
+def _run_night_stats(args: argparse.Namespace) -> int:
+    from model.training import night_stats
+    from model.training.config import load_config
+
+    config = load_config(args.config)
+    made = night_stats.synthesise(config, _data_root(args), args.count, args.seed)
+    real = night_stats.read_real(args.real, args.count)
+    measured = night_stats.measure(real), night_stats.measure(made)
+    for name, stats in zip(("real", "synthetic"), measured, strict=True):
+        for line in night_stats.lines(name, stats):
+            print(line)
+    night_stats.draw(*measured, args.out)
+    print(f"figure written to {args.out}")
     return 0

@@ -40,7 +40,9 @@ class DepthwiseBranch(nn.Module):
 class DepthwiseRPN(nn.Module):
     """The two branches: 2 k classification and 4 k regression channels for k anchors."""
 
-    def __init__(self, anchors_per_cell: int = 5, in_channels: int = 256, hidden: int = 256) -> None:
+    def __init__(
+        self, anchors_per_cell: int = 5, in_channels: int = 256, hidden: int = 256
+    ) -> None:
         super().__init__()
         self.cls = DepthwiseBranch(in_channels, hidden, 2 * anchors_per_cell)
         self.loc = DepthwiseBranch(in_channels, hidden, 4 * anchors_per_cell)

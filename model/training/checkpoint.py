@@ -52,7 +52,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         AttributeError, TypeError, IndexError, OSError,
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise ModelFileError(f"weight file {path} is damaged or no weight file: {reason}") from error
+        raise ModelFileError(
+            f"weight file {path} is damaged or no weight file: {reason}"
+        ) from error
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise ModelFileError(f"weight file {path} holds a {kind}: expected a dict of weights")
@@ -74,7 +76,11 @@ def load_into(module: torch.nn.Module, state: Mapping[str, Any], origin: str) ->
         for k, v in wanted.items()
         if k in state and getattr(state[k], "shape", None) != v.shape
     ]
-    problems = [_named(missing, "missing"), _named(unexpected, "unexpected"), _named(wrong, "shape")]
+    problems = [
+        _named(missing, "missing"),
+        _named(unexpected, "unexpected"),
+        _named(wrong, "shape"),
+    ]
     if any(problems):
         raise ModelFileError(f"{origin} does not fit: {'; '.join(p for p in problems if p)}")
     module.load_state_dict({**wanted, **state})

@@ -58,7 +58,9 @@ class NightConfig:
         _share("night.probability", self.probability)
         _share("night.independent", self.independent)
         fits = 0 < self.gain_min <= self.gain_max <= 1
-        _need("night.gain_min, gain_max", (self.gain_min, self.gain_max), fits, "0 < min <= max <= 1")
+        _need(
+            "night.gain_min, gain_max", (self.gain_min, self.gain_max), fits, "0 < min <= max <= 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,9 @@ def load_config(path: Path) -> TrainConfig:
         where = str(error).splitlines()[0]
         raise ConfigError(f"training file {path} is not valid YAML: {where}") from error
     if not isinstance(values, Mapping):
-        raise ConfigError(f"training file {path} holds no settings: expected sections as `sources:`")
+        raise ConfigError(
+            f"training file {path} holds no settings: expected sections as `sources:`"
+        )
     try:
         return TrainConfig.from_mapping(values)
     except ConfigError as error:

@@ -60,9 +60,7 @@ def classification_loss(cls: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     return 0.5 * loss_positive + 0.5 * loss_negative
 
 
-def regression_loss(
-    loc: torch.Tensor, deltas: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def regression_loss(loc: torch.Tensor, deltas: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Weighted L1 of the deltas, summed and divided by the batch.
 
     Args:

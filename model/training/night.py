@@ -28,7 +28,7 @@ class NightScene:
     Attributes:
         gain: exposure; linear light is multiplied by it.
         cast: gain of blue, green and red (sodium lamps lack blue).
-        saturation: 0 grey … 1 unchanged; colour fades in the dark.
+        saturation: 0 grey, 1 unchanged; noise washes colour out, cameras boost it.
         evenness: spread of the uneven illumination, in natural-log units; 0 is even.
         lights: lamps per 255 x 255 px of image (expected number).
         electrons: electrons that white would free; fewer are noisier (shot noise).
@@ -59,7 +59,7 @@ class NightScene:
 
 
 def sample_scene(
-    rng: np.random.Generator, gain_range: tuple[float, float] = (0.004, 0.1)
+    rng: np.random.Generator, gain_range: tuple[float, float] = (0.004, 0.15)
 ) -> NightScene:
     """Draw a night scene.
 
@@ -74,10 +74,10 @@ def sample_scene(
     return NightScene(
         gain=_log_uniform(rng, *gain_range),
         cast=cast,
-        saturation=float(rng.uniform(0.3, 1.0)),
-        evenness=float(rng.uniform(0.0, 0.6)),
-        lights=float(rng.uniform(0.0, 3.0)) if rng.random() < 0.5 else 0.0,
-        electrons=_log_uniform(rng, 1500.0, 60000.0),
+        saturation=float(rng.uniform(0.4, 1.3)),
+        evenness=float(rng.uniform(0.0, 1.2)),
+        lights=_log_uniform(rng, 0.3, 5.0) if rng.random() < 0.6 else 0.0,
+        electrons=_log_uniform(rng, 1200.0, 40000.0),
         read_noise=_log_uniform(rng, 5e-5, 1.2e-3),
         grain_px=float(rng.uniform(1.0, 2.5)),
         black=float(rng.uniform(0.0, 3e-4)),
@@ -101,16 +101,17 @@ def darken(image: Image, scene: NightScene, rng: np.random.Generator) -> Image:
         (H, W, 3) BGR uint8.
     """
     light = _TO_LINEAR[image]
-    if scene.saturation < 1.0:
+    if scene.saturation != 1.0:
         grey = (light @ _LUMA_BGR)[..., None]
-        light = grey + (light - grey) * np.float32(scene.saturation)
+        light = np.maximum(grey + (light - grey) * np.float32(scene.saturation), 0.0)
     light *= np.asarray(scene.cast, np.float32) * np.float32(scene.gain)
     layout = np.random.default_rng(scene.layout_seed)
     if scene.evenness > 0:
         light *= _illumination(light.shape[:2], scene.evenness, layout)[..., None]
     _add_lights(light, scene, layout)
     if scene.blur_px > 1.0:
-        light = cv2.filter2D(light, -1, motion_kernel(scene.blur_px, scene.blur_deg))
+        kernel = motion_kernel(scene.blur_px, scene.blur_deg)
+        light = np.asarray(cv2.filter2D(light, -1, kernel), np.float32)
     light = _add_noise(light, scene, rng)
     recorded = _tone_curve(light, scene)
     return _compress(recorded, scene.quality)
@@ -122,7 +123,7 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 def _illumination(shape: tuple[int, int], spread: float, layout: np.random.Generator) -> Float:
     """Smooth (H, W) factor around 1: lit and unlit places."""
-    coarse = np.exp(spread * layout.standard_normal((4, 4))).astype(np.float32)
+    coarse = np.exp(spread * layout.standard_normal((5, 5))).astype(np.float32)
     smooth = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(smooth, np.float32)
 
@@ -133,8 +134,8 @@ def _add_lights(light: Float, scene: NightScene, layout: np.random.Generator) ->
     expected = scene.lights * height * width / 255.0**2
     for _ in range(min(int(layout.poisson(expected)), 60)):
         cx, cy = layout.uniform(0, width), layout.uniform(0, height)
-        core_px, halo_px = layout.uniform(0.8, 4.0), layout.uniform(4.0, 16.0)
-        power, glow = layout.uniform(0.3, 2.0), layout.uniform(0.01, 0.15)
+        core_px, halo_px = layout.uniform(0.8, 5.0), layout.uniform(4.0, 20.0)
+        power, glow = layout.uniform(0.3, 3.0), layout.uniform(0.01, 0.3)
         colour = np.array([layout.uniform(0.3, 1.0), layout.uniform(0.6, 1.0), 1.0], np.float32)
         reach = int(halo_px * 4) + 1
         x0, x1 = max(int(cx) - reach, 0), min(int(cx) + reach + 1, width)
@@ -150,7 +151,7 @@ def _add_lights(light: Float, scene: NightScene, layout: np.random.Generator) ->
 
 def motion_kernel(length_px: float, angle_deg: float) -> Float:
     """Kernel of a straight motion, sums to 1."""
-    side = int(math.ceil(length_px)) | 1
+    side = math.ceil(length_px) | 1
     kernel = np.zeros((side, side), np.float32)
     half = length_px / 2
     for step in np.linspace(-half, half, 2 * side + 1):
@@ -181,7 +182,7 @@ def _tone_curve(light: Float, scene: NightScene) -> Image:
     table = np.rint(255.0 * axis ** (1.0 / scene.curve)).astype(np.uint8)
     clipped = np.clip(light - np.float32(scene.black), 0.0, 1.0)
     index = (np.sqrt(clipped) * np.float32(_CURVE_STEPS - 1)).astype(np.uint16)
-    return table[index]
+    return np.asarray(table[index], np.uint8)
 
 
 def _compress(image: Image, quality: int) -> Image:

@@ -261,5 +261,3 @@ def _other_place(pair: Pair, view: View) -> Centred | None:
     factor = template.shrink / search.shrink
     w, h = template.w * factor * view.scale[0], template.h * factor * view.scale[1]
     return cx, cy, w, h
-
-

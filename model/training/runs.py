@@ -83,20 +83,20 @@ class RunLog:
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._events = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._events = SummaryWriter(str(folder / "tensorboard"))
         self._lines = (folder / "log.jsonl").open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Write one entry."""
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._events.add_scalar(name, value, step)
         entry = {"step": step, **{name: round(value, 6) for name, value in values.items()}}
         self._lines.write(json.dumps(entry) + "\n")
         self._lines.flush()
 
     def close(self) -> None:
         """Flush and close both."""
-        self._events.close()  # type: ignore[no-untyped-call]
+        self._events.close()
         self._lines.close()
 
 

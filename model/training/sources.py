@@ -190,7 +190,7 @@ def _iter_images(source: SourceConfig, folder: Path, report: DataReport) -> Iter
 
 
 def _read_image(path: Path, report: DataReport) -> Image | None:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    image: object = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if image is None:
         report.skip("missing or damaged image", str(path))
         return None

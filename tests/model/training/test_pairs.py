@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model.anchors import make_anchors  # noqa: E402
+from model.config import TrackerConfig  # noqa: E402
+from model.decode import decode_boxes  # noqa: E402
+from model.errors import InputError  # noqa: E402
+from model.training.augment import View, native_side_px, render  # noqa: E402
+from model.training.config import TrainConfig  # noqa: E402
+from model.training.pairs import PairDataset  # noqa: E402
+from model.training.sources import DataReport  # noqa: E402
+from model.training.store import Crop, CropStore, build_store, members  # noqa: E402
+
+PLAIN = {"colour": 0.0, "grey": 0.0, "blur": 0.0, "low_resolution": 0.0, "rotation_deg": 0.0}
+NO_NIGHT = {"probability": 0.0}
+
+
+def make_data(root: Path, frames: int = 6) -> None:
+    """A sequence with a bright square that moves, and an image with two squares."""
+    folder = root / "seq" / "a"
+    folder.mkdir(parents=True)
+    lines = []
+    for number in range(frames):
+        image = np.full((240, 320, 3), 40, np.uint8)
+        x, y = 100 + 12 * number, 90 + 5 * number
+        cv2.rectangle(image, (x, y), (x + 39, y + 29), (250, 250, 250), -1)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+        lines.append(f"{x},{y},40,30")
+    (folder / "groundtruth.txt").write_text("\n".join(lines))
+    (root / "still").mkdir()
+    image = np.full((240, 320, 3), 40, np.uint8)
+    image[60:90, 60:90] = 250
+    image[60:90, 200:230] = (0, 0, 250)
+    cv2.imwrite(str(root / "still" / "a.png"), image)
+    boxes = [[60, 60, 30, 30], [200, 60, 30, 30]]
+    entry = {"file": "a.png", "size": [320, 240], "boxes": boxes}
+    (root / "still" / "annotations.json").write_text(json.dumps([entry]))
+
+
+def make_config(kind: str, path: str, **sections: object) -> TrainConfig:
+    return TrainConfig.from_mapping({"sources": [{"kind": kind, "path": path}], **sections})
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    make_data(root)
+    return root
+
+
+def dataset(config: TrainConfig, root: Path, folder: Path) -> PairDataset:
+    build_store(config, root, folder, DataReport())
+    return PairDataset(config, folder)
+
+
+@pytest.mark.parametrize("kind_path", [("sequences", "seq"), ("boxes", "still")])
+def test_the_deltas_point_at_the_target_that_is_seen(
+    root: Path, tmp_path: Path, kind_path: tuple[str, str]
+) -> None:
+    pairs = {"negative": 0.0}
+    config = make_config(*kind_path, augment=PLAIN, night=NO_NIGHT, pairs=pairs)
+    data = dataset(config, root, tmp_path)
+    anchors = make_anchors(TrackerConfig(), 17)
+    for number in range(24):
+        sample = data[number]
+        cx, cy, w, h = decode_boxes(sample["deltas"], anchors)[:, 0]
+        assert sample["z"].shape == (127, 127, 3)
+        assert sample["x"].shape == (255, 255, 3)
+        bright = sample["x"].max(2) > 150
+        ys, xs = np.nonzero(bright)
+        inside = (abs(xs + 0.5 - 127.5 - cx) < w / 2 + 2) & (abs(ys + 0.5 - 127.5 - cy) < h / 2 + 2)
+        area = int(inside.sum())
+        assert area == pytest.approx(w * h, rel=0.12), number
+        assert xs[inside].mean() + 0.5 - 127.5 == pytest.approx(cx, abs=1.5)
+        assert ys[inside].mean() + 0.5 - 127.5 == pytest.approx(cy, abs=1.5)
+
+
+def test_a_number_always_yields_the_same_pair(root: Path, tmp_path: Path) -> None:
+    config = make_config("sequences", "seq")
+    first = dataset(config, root, tmp_path)[5]
+    again = PairDataset(config, tmp_path)[5]
+    other = PairDataset(config, tmp_path)[6]
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+    assert (first["x"] != other["x"]).any()
+
+
+def test_negative_pairs_have_no_positive_anchor(root: Path, tmp_path: Path) -> None:
+    config = make_config("boxes", "still", pairs={"negative": 1.0, "distractor": 1.0})
+    data = dataset(config, root, tmp_path)
+    for number in range(8):
+        pair = data.draw(np.random.default_rng(number))
+        assert pair.negative
+        assert (pair.template.left, pair.template.cx) != (pair.search.left, pair.search.cx)
+        assert (data[number]["labels"] == 1).sum() == 0
+
+
+def test_a_gap_limits_the_distance_of_the_frames(root: Path, tmp_path: Path) -> None:
+    config = make_config("sequences", "seq", pairs={"negative": 0.0, "max_gap_frames": 1})
+    data = dataset(config, root, tmp_path)
+    lefts = sorted({float(r["left"]) for r in CropStore(tmp_path).records})
+    for number in range(20):
+        pair = data.draw(np.random.default_rng(number))
+        gap = abs(lefts.index(pair.template.left) - lefts.index(pair.search.left))
+        assert gap <= 1
+
+
+def test_images_without_boxes_make_pairs(root: Path, tmp_path: Path) -> None:
+    config = make_config("images", "seq/a", pairs={"negative": 0.0})
+    sample = dataset(config, root, tmp_path)[0]
+    assert np.isfinite(sample["deltas"]).all()
+    assert sample["x"].shape == (255, 255, 3)
+
+
+def test_the_store_is_cut_once_and_anew_when_data_changes(root: Path, tmp_path: Path) -> None:
+    config = make_config("boxes", "still")
+    build_store(config, root, tmp_path, DataReport())
+    written = (tmp_path / "crops.bin").stat().st_mtime_ns
+    store = build_store(config, root, tmp_path, DataReport())
+    assert (tmp_path / "crops.bin").stat().st_mtime_ns == written
+    assert len(store) == 2
+    assert [len(numbers) for numbers in members(store).values()] == [2]
+    other = make_config("boxes", "still", pairs={"min_side_px": 40.0})
+    with pytest.raises(InputError, match="no usable boxes"):
+        build_store(other, root, tmp_path, DataReport())
+
+
+def test_small_targets_are_kept_at_their_own_resolution(root: Path, tmp_path: Path) -> None:
+    crop = build_store(make_config("boxes", "still"), root, tmp_path, DataReport()).crop(0)
+    assert crop.shrink == 1.0
+    assert crop.image.shape[0] == round(60 * 511 / 127)
+    assert (crop.w, crop.h) == (30, 30)
+    x, y = int(crop.cx), int(crop.cy)
+    assert crop.image[y, x].tolist() == [250, 250, 250]
+
+
+def test_a_view_puts_the_target_where_it_says() -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[40:50, 60:70] = 255
+    crop = Crop(image, 65.0, 45.0, 10.0, 10.0, 1.0, (0.0, 0.0, 0.0))
+    view = View(127, (2.0, 2.0), 20.0, -10.0)
+    seen = render(crop, crop.cx, crop.cy, view, 127)[..., 0] > 127
+    ys, xs = np.nonzero(seen)
+    assert xs.mean() + 0.5 == pytest.approx(63.5 + 20, abs=0.6)
+    assert ys.mean() + 0.5 == pytest.approx(63.5 - 10, abs=0.6)
+    assert seen.sum() == pytest.approx(400, rel=0.1)
+
+
+def test_noise_is_made_at_the_cameras_resolution() -> None:
+    assert native_side_px(View(255, (4.0, 4.0)), 1.0, 1.0) == 63
+    assert native_side_px(View(255, (1.0, 1.0)), 2.0, 1.0) == 255
+    assert native_side_px(View(255, (1.0, 1.0)), 1.0, 3.0) == 85
