@@ -148,10 +148,10 @@ def _iter_video(folder: Path, report: DataReport) -> Iterator[tuple[int, Image]]
     try:
         index = 0
         while True:
-            more, image = capture.read()
+            more, frame = capture.read()
             if not more:
                 return
-            yield index, np.asarray(image, np.uint8)
+            yield index, np.asarray(frame, np.uint8)
             index += 1
     finally:
         capture.release()
