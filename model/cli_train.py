@@ -46,6 +46,17 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _need_torch() -> None:
+    """Say which extra is missing instead of failing at some import."""
+    from importlib.util import find_spec
+
+    from model.errors import MissingExtraError
+
+    for library in ("torch", "tensorboard"):
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "train")
+
+
 def _data_root(args: argparse.Namespace) -> Path:
     if args.data is not None:
         return Path(args.data)
@@ -53,6 +64,7 @@ def _data_root(args: argparse.Namespace) -> Path:
 
 
 def _run_pretrain(args: argparse.Namespace) -> int:
+    _need_torch()
     from model.training.config import load_config
 
     config = load_config(args.config)
@@ -68,6 +80,7 @@ def _run_pretrain(args: argparse.Namespace) -> int:
 
 
 def _run_baseline(args: argparse.Namespace) -> int:
+    _need_torch()
     from model.training.config import load_config
 
     config = load_config(args.config)
