@@ -9,8 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from drone.errors import DroneError
+from model import cli_eval
+from model.backend import Backend
 from model.errors import MlkdError
 
 # Each module offers add_parser(sub) and imports what is heavy only when its verb runs.
@@ -19,13 +22,10 @@ VERBS = (
     "gcs.cli_track",
     "gcs.cli_flights",
     "gcs.cli_doctor",
-    "drone.cli_sim",
     "exporter.cli_bench",
     "exporter.cli_export",
     "model.cli_import",
     "model.cli_train",
-    "model.cli_enhance",
-    "model.cli_eval",
 )
 
 
@@ -41,7 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
         importlib.import_module(name).add_parser(sub)
+    # The evaluation belongs to `model`, which knows no engine: it gets the opener from here.
+    cli_eval.add_parser(sub, open_backend=_open_engine)
     return parser
+
+
+def _open_engine(path: Path, engine: str) -> Backend:
+    from exporter.runtime.open import open_backend
+
+    return open_backend(path, engine)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
