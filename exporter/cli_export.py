@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from exporter.manifest import PRECISIONS
+from model.errors import MissingExtraError
 
 
 def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +36,10 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print the parity figures."""
-    from exporter.export import export_model
+    try:
+        from exporter.export import export_model
+    except ModuleNotFoundError as absent:
+        raise MissingExtraError(str(absent.name), "export") from absent
 
     model = export_model(
         arguments.checkpoint, arguments.out, arguments.precision, arguments.calibration

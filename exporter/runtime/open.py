@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 AUTO_ORDER = ("tensorrt", "onnxruntime-cuda", "openvino", "onnxruntime-cpu")
 """What `auto` tries, best first."""
+GROUPS = {"auto": AUTO_ORDER, "cpu": ("openvino", "onnxruntime-cpu")}
+"""Names that stand for the first engine that works here, of several."""
 
 Opener = Callable[[ModelFiles, "int | None"], Backend]
 
@@ -47,7 +49,7 @@ OPENERS: dict[str, Opener] = {
     "openvino-f32": _openvino("f32"),
     "onnxruntime-cpu": _onnxruntime("cpu"),
 }
-ENGINES = ("auto", *OPENERS, "torch")
+ENGINES = (*GROUPS, *OPENERS, "torch")
 """Names that `open_backend` knows."""
 
 
@@ -57,7 +59,7 @@ def open_backend(path: Path, engine: str = "auto", threads: int | None = None) -
     Args:
         path: a model folder, its manifest, or torch weights for the engine `torch`.
         engine: one of `ENGINES`. `auto` takes the first of `AUTO_ORDER` that works here and logs
-            why; a named engine never falls back to another.
+            why, `cpu` the first that needs no GPU; a named engine never falls back to another.
         threads: CPU threads; None probes for the fastest count.
 
     Returns:
@@ -78,8 +80,8 @@ def open_backend(path: Path, engine: str = "auto", threads: int | None = None) -
     else:
         model = open_model(path)
         backend = (
-            _open_auto(model, threads)
-            if engine == "auto"
+            _open_first(model, GROUPS[engine], threads)
+            if engine in GROUPS
             else _warm(OPENERS[engine](model, threads))
         )
     log.info("engine: %s", backend.name)
@@ -92,7 +94,7 @@ def _open_torch(path: Path, engine: str) -> Backend:
             f"the engine torch runs weights ({', '.join(TORCH_SUFFIXES)}), not the exported model "
             f"{path}: give a checkpoint or another engine"
         )
-    if engine not in ("auto", "torch"):
+    if engine not in (*GROUPS, "torch"):
         raise InputError(
             f"the engine {engine} runs exported models, not the weights {path}: make one with "
             "mlkd export, or use the engine torch"
@@ -106,9 +108,9 @@ def _open_torch(path: Path, engine: str) -> Backend:
     return _warm(TorchBackend.from_checkpoint(path))
 
 
-def _open_auto(model: ModelFiles, threads: int | None) -> Backend:
+def _open_first(model: ModelFiles, names: tuple[str, ...], threads: int | None) -> Backend:
     reasons = []
-    for name in AUTO_ORDER:
+    for name in names:
         if name not in OPENERS:
             continue
         try:

@@ -1,0 +1,208 @@
+"""Benchmark: engine, whole update and reference, interleaved, on one machine in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypedDict
+
+import numpy as np
+
+from exporter.machine import Machine, describe_machine, rss_mb
+from exporter.scene import Clip
+from model.backend import Backend, Template
+from model.config import TrackerConfig
+from model.geometry import Float, Image
+from model.tracker import Tracker
+
+ROUNDS = 10
+WARM_UP = 5
+"""Passes of each contender before the first round."""
+
+_clock = time.perf_counter_ns
+
+
+class Timing(TypedDict):
+    """Durations of one contender, ms, and the rate of its mean."""
+
+    fps: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    frames: int
+
+
+class Report(TypedDict):
+    """What `mlkd bench --json` ends with."""
+
+    update: Timing
+    engine: Timing
+    reference: Timing | None
+    host: Timing
+    ratio: float | None
+    peers: dict[str, Timing]
+    name: str
+    precision: str
+    clip: str
+    memory_growth_mb: float | None
+    machine: Machine
+
+
+@dataclass
+class Contender:
+    """Something that is timed frame by frame.
+
+    Attributes:
+        label: its name in the report.
+        step: does the work of one frame, given the frame's index.
+        share: its part of the frames; a slow contender gets fewer.
+    """
+
+    label: str
+    step: Callable[[int], object]
+    share: float = 1.0
+    durations_ns: list[int] = field(default_factory=list)
+
+
+class Replay:
+    """A backend without an engine: it answers with one recorded pair of maps.
+
+    What an update costs around it is the host's own work.
+    """
+
+    name = "replay"
+
+    def __init__(self, config: TrackerConfig, cls: Float, loc: Float) -> None:
+        self.config = config
+        self._maps = cls.copy(), loc.copy()
+
+    def encode_template(self, z: Image) -> Template:
+        """Answer kernels that nothing reads."""
+        kernel: Float = np.zeros((1, 1, 1, 1), np.float32)
+        return Template(kernel, kernel)
+
+    def predict(self, template: Template, x: Image) -> tuple[Float, Float]:
+        """Answer the recorded maps."""
+        return self._maps
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def update_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
+    """One whole `Tracker.update` a frame, always from the known box of the frame before."""
+    tracker = Tracker(backend)
+    state = tracker.init(clip.frames[0], clip.boxes[0])
+    states = [replace(state, box=box) for box in clip.boxes]
+    count = len(clip.frames)
+
+    def step(index: int) -> object:
+        return tracker.update(states[index % count - 1], clip.frames[index % count])
+
+    return step
+
+
+def engine_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
+    """One pass of the search graph on a crop that is ready."""
+    side, small = backend.config.search_px, backend.config.template_px
+    crop = np.ascontiguousarray(clip.frames[0][:side, :side])
+    template = backend.encode_template(np.ascontiguousarray(clip.frames[0][:small, :small]))
+    return lambda _: backend.predict(template, crop)
+
+
+def host_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
+    """An update whose engine answers at once."""
+    tracker = Tracker(backend)
+    state = tracker.init(clip.frames[0], clip.boxes[0])
+    side = backend.config.search_px
+    crop = np.ascontiguousarray(clip.frames[0][:side, :side])
+    cls, loc = backend.predict(state.template, crop)
+    return update_step(Replay(backend.config, cls, loc), clip)
+
+
+def schedule(frames: int, contenders: Sequence[Contender]) -> Iterator[tuple[Contender, int, int]]:
+    """Interleave: in each round every contender runs a part of its frames.
+
+    Yields:
+        A contender, its first frame's index and the count of this round.
+    """
+    for turn in range(ROUNDS):
+        for contender in contenders:
+            total = max(ROUNDS, round(frames * contender.share))
+            start, stop = total * turn // ROUNDS, total * (turn + 1) // ROUNDS
+            yield contender, start, stop - start
+
+
+def run_contenders(
+    frames: int, contenders: Sequence[Contender], tick: Callable[[], object] = lambda: None
+) -> None:
+    """Warm each contender up, then time all of them in turns; `tick` is called once a turn."""
+    for contender in contenders:
+        for index in range(WARM_UP):
+            contender.step(index)
+    for contender, start, count in schedule(frames, contenders):
+        for index in range(start, start + count):
+            begun = _clock()
+            contender.step(index)
+            contender.durations_ns.append(_clock() - begun)
+        tick()
+
+
+def summarise(durations_ns: Sequence[int]) -> Timing:
+    """Percentiles of some durations."""
+    ms = np.asarray(durations_ns, np.float64) / 1e6
+    p50, p95, p99 = (round(float(v), 4) for v in np.percentile(ms, (50, 95, 99)))
+    return Timing(
+        fps=round(1000 / float(ms.mean()), 2), p50_ms=p50, p95_ms=p95, p99_ms=p99, frames=ms.size
+    )
+
+
+def run_bench(
+    backend: Backend,
+    precision: str,
+    clip: Clip,
+    frames: int,
+    reference: Backend | None = None,
+    peers: dict[str, Callable[[int], object]] | None = None,
+    tick: Callable[[], object] = lambda: None,
+) -> Report:
+    """Measure.
+
+    Args:
+        backend: the engine.
+        precision: of its model.
+        clip: frames to work on.
+        frames: updates of the engine; the reference gets a fifth, peers a tenth.
+        reference: torch eager fp32, where torch is installed.
+        peers: other trackers' steps by name.
+        tick: called after each of `turns` turns, for a progress bar.
+    """
+    own = {
+        "update": Contender("update", update_step(backend, clip)),
+        "engine": Contender("engine", engine_step(backend, clip)),
+        "host": Contender("host", host_step(backend, clip)),
+    }
+    if reference is not None:
+        own["reference"] = Contender("reference", update_step(reference, clip), share=0.2)
+    others = {name: Contender(name, step, share=0.1) for name, step in (peers or {}).items()}
+    before_mb = rss_mb()
+    run_contenders(frames, [*own.values(), *others.values()], tick)
+    after_mb = rss_mb()
+    timings = {name: summarise(c.durations_ns) for name, c in own.items()}
+    slow = timings.get("reference")
+    ratio = round(slow["p50_ms"] / timings["update"]["p50_ms"], 2) if slow else None
+    known = before_mb is not None and after_mb is not None
+    return Report(
+        update=timings["update"],
+        engine=timings["engine"],
+        reference=slow,
+        host=timings["host"],
+        ratio=ratio,
+        peers={name: summarise(c.durations_ns) for name, c in others.items()},
+        name=backend.name,
+        precision=precision,
+        clip=clip.name,
+        memory_growth_mb=round(after_mb - before_mb, 1) if known else None,  # type: ignore[operator]
+        machine=describe_machine(),
+    )

@@ -1,0 +1,191 @@
+"""`mlkd bench`: how fast the tracker runs here, against the reference's way."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from exporter.bench import Report
+    from exporter.scene import Clip
+    from model.backend import Backend
+    from model.evaluation.peers import PeerTracker
+
+CLIP_FRAMES = 40
+"""Frames held in memory; longer runs go over them again."""
+
+
+def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the verb."""
+    parser = sub.add_parser(
+        "bench",
+        help="measure engine, update and reference times",
+        description="Measure engine, whole update and reference (torch eager fp32, one pass) in "
+        "interleaved rounds of one run.",
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="model folder (default: built in)"
+    )
+    parser.add_argument("--engine", default="auto", help="engine, as of mlkd serve (default: auto)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: the fastest count)")
+    parser.add_argument("--frames", type=int, default=300, help="updates measured (default: 300)")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="frames of a video instead")
+    parser.add_argument("--box", metavar="X,Y,W,H", help="target in the video's first frame, px")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="weights of the reference (default: random ones of the same network)",
+    )
+    parser.add_argument("--no-reference", action="store_true", help="leave the reference out")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another tracker, as of mlkd eval: csrt, nano:DIR; may be repeated",
+    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare with saved figures")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
+    from tqdm import tqdm
+
+    from exporter.bench import ROUNDS, run_bench
+    from exporter.manifest import open_model
+    from exporter.models import default_model
+    from exporter.runtime.open import open_backend
+
+    if arguments.frames < ROUNDS:
+        raise InputError(f"--frames is {arguments.frames}: expected {ROUNDS} or more")
+    saved = read_saved(arguments.against) if arguments.against else None
+    clip = _clip(arguments)
+    path = arguments.model or default_model()
+    peers = _peers(arguments.peer, clip)
+    backend = open_backend(path, arguments.engine, arguments.threads)
+    reference = None if arguments.no_reference else _reference(arguments.checkpoint)
+    precision = "fp32" if path.is_file() else open_model(path).manifest.precision
+    turns = ROUNDS * (3 + (reference is not None) + len(peers))
+    try:
+        with tqdm(total=turns, unit="turn", disable=not sys.stderr.isatty()) as bar:
+            report = run_bench(
+                backend, precision, clip, arguments.frames, reference, peers, lambda: bar.update()
+            )
+    finally:
+        backend.close()
+    print("\n".join(table(report, saved)))
+    if arguments.save:
+        arguments.save.write_text(json.dumps(report) + "\n", encoding="utf-8")
+    if arguments.json:
+        print(json.dumps(report))
+    return 0
+
+
+def read_saved(path: Path) -> Mapping[str, Any]:
+    """Read figures that `--save` or `--json` wrote; the last line counts.
+
+    Raises:
+        InputError: missing, or no such figures.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").strip().splitlines()
+        values = json.loads(lines[-1])
+        float(values["update"]["p50_ms"])
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no figures of mlkd bench: expected what --save or --json wrote"
+        ) from error
+    return dict(values)
+
+
+def table(report: Report, saved: Mapping[str, Any] | None = None) -> list[str]:
+    """Lay the figures out for reading."""
+    machine = report["machine"]
+    lines = [
+        f"engine    {report['name']}",
+        f"machine   {machine['cpu']}, {machine['cpus']} CPUs ({' '.join(machine['cpu_flags'])})",
+        f"frames    {report['clip']}",
+        f"{'':<12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'fps':>9}",
+    ]
+    rows = {name: report[name] for name in ("update", "engine", "host", "reference")}
+    for name, timing in (rows | dict(report["peers"])).items():
+        if timing is None:
+            lines.append(f"{name:<12}not measured: torch is not installed, or it was left out")
+            continue
+        line = f"{name:<12}{timing['p50_ms']:9.3f}{timing['p95_ms']:9.3f}{timing['p99_ms']:9.3f}"
+        lines.append(f"{line}{timing['fps']:9.1f}{_change(name, timing, saved)}")
+    if report["ratio"] is not None:
+        lines.append(f"update is {report['ratio']:.1f} times as fast as the reference")
+    if machine["load_1min"] is not None and machine["load_1min"] > machine["cpus"]:
+        lines.append(f"load is {machine['load_1min']}: other work slows these figures down")
+    return lines
+
+
+def _change(name: str, timing: Mapping[str, Any], saved: Mapping[str, Any] | None) -> str:
+    before = None if saved is None else (saved.get(name) or saved.get("peers", {}).get(name))
+    if not before:
+        return ""
+    return f"   {timing['p50_ms'] / before['p50_ms']:.2f} x the saved {before['p50_ms']:.3f} ms"
+
+
+def _clip(arguments: argparse.Namespace) -> Clip:
+    from exporter.scene import draw_clip, read_clip
+    from model.geometry import Box
+
+    if arguments.video is None:
+        if arguments.box is not None:
+            raise InputError("--box needs --video: the drawn scene knows its target")
+        return draw_clip(CLIP_FRAMES)
+    box = None
+    if arguments.box is not None:
+        try:
+            box = Box(*(float(v) for v in arguments.box.split(",")))
+        except (ValueError, TypeError):
+            raise InputError(f"--box is {arguments.box!r}: expected x,y,w,h in px") from None
+    return read_clip(arguments.video, box, CLIP_FRAMES)
+
+
+def _reference(checkpoint: Path | None) -> Backend | None:
+    """Torch eager fp32; None where torch is not installed."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        if checkpoint is not None:
+            raise MissingExtraError("torch", "train") from None
+        return None
+    from exporter.runtime.torch import TorchBackend
+    from model.config import TrackerConfig
+    from model.nets.siamrpn import SiamRPN
+
+    if checkpoint is not None:
+        return TorchBackend.from_checkpoint(checkpoint)
+    torch.manual_seed(0)
+    return TorchBackend(SiamRPN(), TrackerConfig())
+
+
+def _peers(names: list[str], clip: Clip) -> dict[str, Callable[[int], object]]:
+    from model.evaluation.peers import open_tracker, parse_spec
+
+    steps: dict[str, Callable[[int], object]] = {}
+    for text in names:
+        spec = parse_spec(text)
+        tracker = open_tracker(spec, None)
+        tracker.init(clip.frames[0], clip.boxes[0])
+        steps[spec.name] = _peer_step(tracker, clip)
+    return steps
+
+
+def _peer_step(tracker: PeerTracker, clip: Clip) -> Callable[[int], object]:
+    return lambda index: tracker.update(clip.frames[index % len(clip.frames)])

@@ -1,0 +1,206 @@
+"""The benchmark: what it times, how it takes turns, and the line of JSON that it ends with."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from exporter import bench
+from exporter.cli_bench import CLIP_FRAMES, read_saved, table
+from exporter.machine import CPU_FLAGS, describe_machine
+from exporter.scene import HEIGHT_PX, WIDTH_PX, draw_clip, read_clip
+from gcs.cli import main
+from model.backend import Template
+from model.config import TrackerConfig
+from model.errors import BoxError, InputError
+from model.geometry import Box, Float, Image
+
+TIMING = {"fps", "p50_ms", "p95_ms", "p99_ms", "frames"}
+
+
+class CountingBackend:
+    """Answers flat maps and counts its calls."""
+
+    name = "counting"
+    config = TrackerConfig()
+
+    def __init__(self) -> None:
+        self.searches = 0
+
+    def encode_template(self, z: Image) -> Template:
+        kernel: Float = np.zeros((1, 1, 1, 1), np.float32)
+        return Template(kernel, kernel)
+
+    def predict(self, template: Template, x: Image) -> tuple[Float, Float]:
+        self.searches += 1
+        return np.zeros((10, 21, 21), np.float32), np.zeros((20, 21, 21), np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def test_contenders_take_turns_and_run_their_share() -> None:
+    whole = bench.Contender("whole", lambda _: None)
+    slow = bench.Contender("slow", lambda _: None, share=0.2)
+    plan = list(bench.schedule(100, [whole, slow]))
+    assert [c.label for c, _, _ in plan] == ["whole", "slow"] * bench.ROUNDS
+    assert sum(n for c, _, n in plan if c is whole) == 100
+    assert sum(n for c, _, n in plan if c is slow) == 20
+    assert [start for c, start, _ in plan if c is whole] == list(range(0, 100, 10))
+
+
+def test_each_frame_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+
+    def step(index: int) -> None:
+        nonlocal now
+        now += 1_000_000 * (index + 1)
+
+    monkeypatch.setattr(bench, "_clock", lambda: now)
+    contender = bench.Contender("c", step)
+    bench.run_contenders(10, [contender])
+    assert contender.durations_ns == [1_000_000 * (i + 1) for i in range(10)]
+    timing = bench.summarise(contender.durations_ns)
+    assert timing == {
+        "fps": round(1000 / 5.5, 2), "p50_ms": 5.5, "p95_ms": 9.55, "p99_ms": 9.91, "frames": 10
+    }  # fmt: skip
+
+
+def test_the_host_is_timed_without_the_engine() -> None:
+    backend = CountingBackend()
+    step = bench.host_step(backend, draw_clip(2))
+    before = backend.searches
+    for index in range(5):
+        step(index)
+    assert backend.searches == before
+    bench.update_step(backend, draw_clip(2))(0)
+    assert backend.searches == before + 1
+
+
+def test_a_report_holds_every_figure_and_the_reference_only_where_there_is_one() -> None:
+    clip = draw_clip(3)
+    ticks = []
+    report = bench.run_bench(
+        CountingBackend(), "fp32", clip, 20, CountingBackend(), {"peer": lambda _: None},
+        lambda: ticks.append(1),
+    )  # fmt: skip
+    assert len(ticks) == 5 * bench.ROUNDS
+    for name in ("update", "engine", "host", "reference"):
+        assert set(report[name]) == TIMING
+    assert report["update"]["frames"] == 20
+    assert report["reference"] is not None
+    assert report["ratio"] == round(report["reference"]["p50_ms"] / report["update"]["p50_ms"], 2)
+    assert set(report["peers"]) == {"peer"}
+    alone = bench.run_bench(CountingBackend(), "fp32", clip, 10)
+    assert alone["reference"] is None
+    assert alone["ratio"] is None
+    text = "\n".join(table(alone, json.loads(json.dumps(report))))
+    assert re.search(r"reference +not measured", text)
+    assert re.search(r"update .* x the saved \d+\.\d+ ms", text)
+
+
+def test_the_drawn_clip_holds_a_target_where_it_says() -> None:
+    clip = draw_clip(12)
+    again = draw_clip(12)
+    assert len(clip.frames) == len(clip.boxes) == 12
+    for frame, box, other in zip(clip.frames, clip.boxes, again.frames, strict=True):
+        assert frame.shape == (HEIGHT_PX, WIDTH_PX, 3)
+        assert frame.dtype == np.uint8
+        assert np.array_equal(frame, other)
+        x, y, w, h = (round(v) for v in box)
+        assert 0 <= x <= WIDTH_PX - w
+        assert 0 <= y <= HEIGHT_PX - h
+        lamps = frame[y : y + h, x + w - 7 : x + w].max()
+        assert lamps > 180
+    assert np.mean(clip.frames[0]) < 40
+
+
+def test_a_video_gives_its_frames(tmp_path: Path) -> None:
+    path = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))
+    for _ in range(4):
+        writer.write(np.full((120, 160, 3), 60, np.uint8))
+    writer.release()
+    clip = read_clip(path, Box(10, 10, 20, 20), 3)
+    assert len(clip.frames) == 3
+    assert clip.boxes == [Box(10, 10, 20, 20)] * 3
+    assert clip.name == "v.avi, 160x120"
+    assert read_clip(path, None, 9).boxes[0] == Box(74, 54, 12, 12)
+    with pytest.raises(BoxError, match="outside"):
+        read_clip(path, Box(500, 10, 20, 20), 3)
+
+
+def test_a_video_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        read_clip(tmp_path / "no.mp4", None, 3)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(InputError, match="holds no picture"):
+        read_clip(tmp_path / "text.mp4", None, 3)
+
+
+def test_the_machine_is_described() -> None:
+    machine = describe_machine()
+    assert machine["cpus"] >= 1
+    assert machine["cpu"]
+    assert set(machine["cpu_flags"]) <= set(CPU_FLAGS)
+    assert "openvino" in machine["versions"]
+    assert json.loads(json.dumps(machine)) == machine
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"update": {}}', '{"update": null}'])
+def test_saved_figures_that_are_none_are_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "saved.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match="holds no figures of mlkd bench"):
+        read_saved(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_saved(tmp_path / "absent.json")
+
+
+def test_the_command_ends_with_one_line_of_json(
+    fp32_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "saved.json"
+    options = ["--model", str(fp32_folder), "--engine", "openvino", "--threads", "1"]
+    options += ["--frames", "10", "--no-reference", "--save", str(saved)]
+    assert main(["bench", *options, "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    report = json.loads(lines[-1])
+    wanted = {"update", "engine", "reference", "host", "ratio", "machine"}
+    assert wanted <= set(report)
+    assert report["reference"] is None
+    assert {"fps", "p50_ms", "p99_ms"} <= set(report["update"])
+    assert not any(line.startswith("{") for line in lines[:-1])
+    assert read_saved(saved) == report
+    assert main(["bench", *options, "--against", str(saved)]) == 0
+    assert "x the saved" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--frames", "3"], "--frames is 3: expected 10 or more"),
+        (["--box", "1,2,3,4"], "--box needs --video"),
+        (["--video", "absent.mp4"], "absent.mp4 does not exist"),
+        (["--video", "absent.mp4", "--box", "1,2,3"], "expected x,y,w,h"),
+        (["--engine", "warp"], "engine is 'warp'"),
+        (["--peer", "nothing"], "tracker 'nothing'"),
+    ],
+)
+def test_bad_options_end_with_one_line_and_exit_code_2(
+    fp32_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.setattr("exporter.cli_bench.CLIP_FRAMES", min(CLIP_FRAMES, 2))
+    assert main(["bench", "--model", str(fp32_folder), *options]) == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1

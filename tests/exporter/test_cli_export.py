@@ -1,0 +1,63 @@
+"""`mlkd export` from a checkpoint to a model that an engine opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from exporter.manifest import open_model, sha256_of
+from exporter.network import load_network
+from gcs.cli import main
+from model.config import TrackerConfig
+from model.errors import ConfigError
+from model.nets.siamrpn import SiamRPN
+
+
+def test_export_prints_parity_and_writes_a_model(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "model"
+    assert main(["export", str(checkpoint), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for name in ("kernel_cls", "kernel_loc", "cls", "loc"):
+        assert f"parity {name}: " in printed
+    manifest = open_model(out).manifest
+    assert manifest.precision == "compact"
+    assert manifest.source == {"checkpoint": "random.pt", "sha256": sha256_of(checkpoint)}
+    assert max(manifest.parity.values()) < 5e-3
+    assert sum(path.stat().st_size for path in out.iterdir()) < 20.2e6
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_ends_with_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    assert main(["export", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "weights.pt is damaged or no weight file" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_network_name_the_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"state_dict": {"conv.weight": torch.zeros(1)}}, path)
+    assert main(["export", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "missing: backbone.layer1.0.weight" in error
+    assert "unexpected: conv.weight" in error
+
+
+def test_the_tracker_configuration_of_training_is_kept(network: SiamRPN, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    content = {"state_dict": network.state_dict(), "config": {"tracker": {"penalty_k": 0.2}}}
+    torch.save(content, path)
+    assert load_network(path).config == TrackerConfig(penalty_k=0.2)
+    torch.save(content | {"config": {"tracker": {"penalty": 0.2}}}, path)
+    with pytest.raises(ConfigError, match="penalty"):
+        load_network(path)
