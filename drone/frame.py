@@ -21,6 +21,8 @@ class Telemetry:
     yaw_deg: float | None = None
     gimbal_pitch_deg: float | None = None
     height_m: float | None = None
+    home_distance_m: float | None = None
+    """Over ground, from where it took off."""
     speed_m_s: float | None = None
     battery_percent: float | None = None
     link_quality: float | None = None

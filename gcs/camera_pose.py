@@ -46,14 +46,18 @@ class Turns:
 
     def commanded(self, command: RateCommand, now_ns: int, response_s: float) -> Turns:
         """Remember a command that goes out now."""
-        rates = {"yaw_deg_s": command.yaw_deg_s, "pitch_deg_s": command.gimbal_pitch_deg_s}
-        if not self.past:
-            return Turns((Turn(now_ns),), **rates)
-        if now_ns <= self.past[-1].at_ns:
-            return replace(self, **rates)
-        here = self._at(now_ns, response_s)
-        kept = tuple(turn for turn in self.past if turn.at_ns >= now_ns - KEPT_NS)
-        return Turns((*kept, here), **rates)
+        past = self.past
+        if not past:
+            past = (Turn(now_ns),)
+        elif now_ns > past[-1].at_ns:
+            kept = tuple(turn for turn in past if turn.at_ns >= now_ns - KEPT_NS)
+            past = (*kept, self._at(now_ns, response_s))
+        return Turns(past, command.yaw_deg_s, command.gimbal_pitch_deg_s)
+
+    def turned(self, at_ns: int, response_s: float, dead_time_s: float) -> tuple[float, float]:
+        """Yaw and pitch summed since the first command, deg."""
+        turn = self._at(at_ns - round(dead_time_s * 1e9), response_s)
+        return turn.yaw_deg, turn.pitch_deg
 
     def between(
         self, from_ns: int, to_ns: int, response_s: float, dead_time_s: float
@@ -63,10 +67,9 @@ class Turns:
         Returns:
             yaw and pitch, deg.
         """
-        dead_ns = round(dead_time_s * 1e9)
-        first = self._at(from_ns - dead_ns, response_s)
-        last = self._at(to_ns - dead_ns, response_s)
-        return last.yaw_deg - first.yaw_deg, last.pitch_deg - first.pitch_deg
+        yaw_from, pitch_from = self.turned(from_ns, response_s, dead_time_s)
+        yaw_to, pitch_to = self.turned(to_ns, response_s, dead_time_s)
+        return yaw_to - yaw_from, pitch_to - pitch_from
 
     def _at(self, at_ns: int, response_s: float) -> Turn:
         """The modelled camera at a time: on record, or carried on from the last record."""

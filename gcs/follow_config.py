@@ -81,8 +81,6 @@ class FollowConfig:
     """Without a good box for this long the target is lost: hover, confirm anew."""
     abandon_age_s: float = 5.0
     """Without a good box for this long the follow loop switches itself off."""
-    low_score: float = 0.6
-    """A score below this is low."""
     low_frames: int = 5
     """Low scores in a row that leave the yaw only."""
     hold_frames: int = 15
@@ -189,10 +187,10 @@ _ABOVE_ZERO = (
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "feed_forward", "dead_zone", "quiet_deg_s", "forward_dead_zone", "max_backward_m_s",
-    "dead_time_s", "low_score", "jump_per_s", "area_jump_per_s", "edge", "min_battery_percent",
+    "dead_time_s", "jump_per_s", "area_jump_per_s", "edge", "min_battery_percent",
     "min_link_quality", "min_height_m", "max_distance_m",
 )  # fmt: skip
-_FRACTIONS = ("feed_forward", "clamp", "low_score", "min_link_quality", "stick_threshold")
+_FRACTIONS = ("feed_forward", "clamp", "min_link_quality", "stick_threshold")
 _ORDERED = (
     ("dead_zone", "forward_cone"),
     ("edge", "dead_zone"),

@@ -170,8 +170,7 @@ def _camera_deg(
     known = _finite(said)
     if known is not None:
         return known, True
-    since = servo.turns.between(0, at_ns, config.response_s, config.dead_time_s)
-    return since[axis], False
+    return servo.turns.turned(at_ns, config.response_s, config.dead_time_s)[axis], False
 
 
 def _finite(value: float | None) -> float | None:
