@@ -26,6 +26,7 @@ VERBS = (
     "exporter.cli_export",
     "model.cli_import",
     "model.cli_train",
+    "model.cli_enhance",
 )
 
 
