@@ -37,8 +37,8 @@ def read_lines(path: Path) -> list[str]:
 
 
 def separator_of(line: str) -> str:
-    """Name of the separator of a row: comma, semicolon, tab or space."""
-    for mark, name in ((",", "comma"), (";", "semicolon"), ("\t", "tab")):
+    """Name of the separator of a row: `comma`, `semicolon` or `space` (spaces and tabs)."""
+    for mark, name in ((",", "comma"), (";", "semicolon")):
         if mark in line:
             return name
     return "space"
@@ -46,10 +46,10 @@ def separator_of(line: str) -> str:
 
 def split_row(line: str, separator: str) -> list[str]:
     """Cut a row at its separator; spaces around values do not count."""
-    marks = {"comma": ",", "semicolon": ";", "tab": "\t"}
     if separator == "space":
         return line.split()
-    return [value.strip() for value in line.strip().strip(marks[separator]).split(marks[separator])]
+    mark = {"comma": ",", "semicolon": ";"}[separator]
+    return [value.strip() for value in line.strip().split(mark)]
 
 
 def parse_rows(
@@ -78,21 +78,32 @@ def parse_rows(
         if not line.strip():
             raise DataFileError(path, "a row of numbers", "an empty line", number)
         values = split_row(line, separator)
-        here = separator_of(line.strip())
-        if here != separator and len(values) != (columns or len(values)):
-            expected = f"values separated by {separator} as in line {first_line}"
-            raise DataFileError(path, expected, f"{here}: {line.strip()[:60]!r}", number)
-        for value in values:
-            if not _NUMBER.fullmatch(value):
-                if here != separator or separator_of(value) != "space" or " " in value:
-                    expected = f"values separated by {separator} alone"
-                    raise DataFileError(path, expected, f"{line.strip()[:60]!r}", number)
-                raise DataFileError(path, "numbers", f"{value[:40]!r}", number)
         columns = len(values) if columns is None else columns
-        if len(values) != columns:
-            raise DataFileError(path, f"{columns} values", f"{len(values)}", number)
+        if len(values) != columns or not all(_NUMBER.fullmatch(value) for value in values):
+            raise _row_error(path, number, line, values, separator, columns)
         rows.append([float(value) for value in values])
     return np.asarray(rows, np.float64)
+
+
+def _row_error(
+    path: Path, number: int, line: str, values: list[str], separator: str, columns: int
+) -> DataFileError:
+    """Say what is wrong with a row: mixed separators, text, or another number of values."""
+    shown = repr(line.strip()[:60])
+    mixed = any(not _NUMBER.fullmatch(value) and _is_mixed(value) for value in values)
+    if separator_of(line) != separator or mixed:
+        expected = f"one separator, {separator} as in the first line"
+        return DataFileError(path, expected, f"another or several in {shown}", number)
+    odd = [value for value in values if not _NUMBER.fullmatch(value)]
+    if odd:
+        return DataFileError(path, "numbers", repr(odd[0][:40]), number)
+    return DataFileError(path, f"{columns} values", f"{len(values)} in {shown}", number)
+
+
+def _is_mixed(value: str) -> bool:
+    """Tell whether a value is really several numbers with another separator between."""
+    parts = re.split(r"[\s,;]+", value)
+    return len(parts) > 1 and all(_NUMBER.fullmatch(part) for part in parts)
 
 
 def read_rows(path: Path, columns: int | None = None) -> Float64:

@@ -1,0 +1,124 @@
+"""Drives any tracker that speaks TraX, the protocol of the VOT toolkit."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Sequence as Listing
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from model.errors import MissingExtraError
+from model.evaluation.errors import PeerError
+from model.geometry import Box, Image
+
+START_TIMEOUT_S = 60
+
+
+def load_trax() -> ModuleType:
+    """Import the TraX library.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import trax.client
+        import trax.server
+    except ModuleNotFoundError:
+        raise MissingExtraError("vot-trax", "eval") from None
+    return trax  # type: ignore[no-any-return]
+
+
+class TraxTracker:
+    """One TraX tracker process, reached over a loopback socket; started at the first `init`."""
+
+    def __init__(self, command: Listing[str]) -> None:
+        """Args: command: program and arguments."""
+        self._trax = load_trax()
+        self._command = tuple(command)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: Any = None
+
+    @property
+    def engine(self) -> str:
+        """The name that the tracker tells, or its command."""
+        told = self._client.tracker_name if self._client is not None else ""
+        return f"TraX {told or self._command[0]}"
+
+    def init(self, image: Image, box: Box) -> None:
+        """Start the tracker, tell it the target."""
+        self.close()
+        self._connect()
+        region = self._trax.Rectangle.create(*box)
+        self._ask(lambda: self._client.initialize([self._wrap(image)], [(region, {})], {}))
+
+    def update(self, image: Image) -> tuple[Box, float | None]:
+        """Send a frame, take the answer."""
+        objects, _ = self._ask(lambda: self._client.frame([self._wrap(image)]))
+        if not objects:
+            raise PeerError(f"{self.engine}: expected one region, found none")
+        region, properties = objects[0]
+        return self._box(region), self._score(properties)
+
+    def close(self) -> None:
+        """End the session and the process."""
+        if self._client is not None:
+            try:
+                self._client.quit()
+            except Exception:  # noqa: S110 - the tracker may be gone already
+                pass
+            self._client = None
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _connect(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        environment = {**os.environ, "TRAX_SOCKET": str(port)}
+        try:
+            self._process = subprocess.Popen(
+                self._command, env=environment, stdin=subprocess.DEVNULL
+            )
+        except OSError as error:
+            text = f"{' '.join(self._command)}: {error.strerror}"
+            raise PeerError(f"the TraX tracker does not start: {text}") from None
+        self._client = self._ask(lambda: self._trax.client.Client(port, START_TIMEOUT_S))
+
+    def _ask(self, call: Any) -> Any:
+        try:
+            return call()
+        except self._trax.TraxException as error:
+            raise PeerError(f"the TraX tracker {' '.join(self._command)}: {error}") from None
+
+    def _wrap(self, image: Image) -> Any:
+        return self._trax.MemoryImage.create(np.ascontiguousarray(image[..., ::-1]))  # RGB there
+
+    def _box(self, region: Any) -> Box:
+        if region.type == self._trax.Region.RECTANGLE:
+            x, y, w, h = (float(v) for v in region.bounds())
+            return Box(x, y, w, h)
+        if region.type == self._trax.Region.POLYGON:
+            points = np.array([region.get(i) for i in range(region.size())], np.float64)
+            x, y = (float(v) for v in points.min(axis=0))
+            right, bottom = (float(v) for v in points.max(axis=0))
+            return Box(x, y, right - x, bottom - y)
+        if region.type == self._trax.Region.SPECIAL:  # the tracker says that the target is gone
+            return Box(0.0, 0.0, 0.0, 0.0)
+        raise PeerError(f"{self.engine}: expected a rectangle or polygon, found a {region.type}")
+
+    @staticmethod
+    def _score(properties: Any) -> float | None:
+        text = properties.get("confidence", None)
+        try:
+            return None if text is None else float(text)
+        except ValueError:
+            return None
