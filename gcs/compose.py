@@ -15,6 +15,7 @@ from gcs.settings import Settings
 from gcs.station import Station, assemble
 from model.errors import InputError
 
+
 def build_station(settings: Settings) -> Station:
     """Open the source and the engine that the settings name.
 

@@ -6,11 +6,12 @@ import hmac
 import ipaddress
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gcs.problems import ProblemError, problem_response
@@ -20,6 +21,7 @@ MAX_BODY_BYTES = 64 * 1024
 OPEN_PATHS = ("/api/sign-in",)
 MAX_FAILURES = 5
 FAILURE_WINDOW_S = 30.0
+MAX_ADDRESSES = 1024
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -33,45 +35,53 @@ SECURITY_HEADERS = {
 
 
 class Keeper:
-    """Checks the shared secret; after a few wrong ones it answers none for a while."""
+    """Checks the shared secret; an address that guessed wrong a few times waits for a while."""
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         """Remember the secret; None lets everybody in (loopback only)."""
         self._token = token
         self._session = secrets.token_urlsafe(32)
         self._clock = clock
-        self._failures: deque[float] = deque()
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     @property
     def needed(self) -> bool:
         """True when a secret is asked for."""
         return self._token is not None
 
-    def sign_in(self, token: str) -> str | None:
+    def sign_in(self, token: str, address: str) -> str | None:
         """Exchange the secret for a session cookie's value; None when it is wrong.
 
         Raises:
-            ProblemError: too many wrong ones came lately.
+            ProblemError: too many wrong ones came from this address lately.
         """
         now = self._clock()
-        while self._failures and now - self._failures[0] > FAILURE_WINDOW_S:
-            self._failures.popleft()
-        if len(self._failures) >= MAX_FAILURES:
-            wait_s = FAILURE_WINDOW_S - (now - self._failures[0])
+        failures = self._failures.get(address, deque())
+        while failures and now - failures[0] > FAILURE_WINDOW_S:
+            failures.popleft()
+        if len(failures) >= MAX_FAILURES:
+            wait_s = FAILURE_WINDOW_S - (now - failures[0])
             raise ProblemError(
                 429, "Too many attempts", "too many wrong tokens", mend=f"wait {wait_s:.0f} s"
             )
         if self._token is None or same(token, self._token):
             return self._session
-        self._failures.append(now)
+        failures.append(now)
+        self._failures[address] = failures
+        while len(self._failures) > MAX_ADDRESSES:
+            self._failures.popitem(last=False)
         return None
 
-    def admits(self, headers: Headers) -> bool:
-        """Tell whether a request carries the secret or a session of it."""
+    def admits(self, headers: Headers, address: str) -> bool:
+        """Tell whether a request carries the secret or a session of it.
+
+        Raises:
+            ProblemError: as `sign_in`.
+        """
         if self._token is None:
             return True
         scheme, _, value = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.sign_in(value.strip()) is not None:
+        if scheme.lower() == "bearer" and self.sign_in(value.strip(), address) is not None:
             return True
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -110,7 +120,7 @@ class Guard:
         writes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
         check_origin(headers, host, scope["scheme"], writes, scope["path"])
         guarded = scope["path"].startswith("/api/") and scope["path"] not in OPEN_PATHS
-        if guarded and not self._keeper.admits(headers):
+        if guarded and not self._keeper.admits(headers, address_of(scope)):
             raise ProblemError(
                 401,
                 "Token needed",
@@ -133,6 +143,12 @@ class Guard:
                 expected="an address, localhost or a name of allowed_hosts",
                 mend="add the name to the setting allowed_hosts",
             )
+
+
+def address_of(connection: Scope) -> str:
+    """The other side's address."""
+    client = connection.get("client")
+    return str(client[0]) if client else ""
 
 
 def host_name(host: str) -> str:
@@ -197,19 +213,14 @@ def check_body(headers: Headers) -> None:
             mend="send the header Content-Type: application/json",
         )
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        raise too_large(length)
-
-
-def too_large(received: object) -> ProblemError:
-    """The refusal of a body over the limit."""
-    return ProblemError(
-        413,
-        "Body too large",
-        "the body is larger than any request needs",
-        received=received,
-        expected=f"at most {MAX_BODY_BYTES} bytes",
-        mend="send one small JSON object",
-    )
+        raise ProblemError(
+            413,
+            "Body too large",
+            "the body is larger than any request needs",
+            received=length,
+            expected=f"at most {MAX_BODY_BYTES} bytes",
+            mend="send one small JSON object",
+        )
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -220,7 +231,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MAX_BODY_BYTES:
-            raise too_large(f"more than {MAX_BODY_BYTES} bytes")
+            raise HTTPException(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
         return message
 
     return bounded

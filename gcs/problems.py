@@ -83,8 +83,12 @@ async def _on_validation(_request: Request, error: Exception) -> Response:
 
 async def _on_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    titles = {404: "Not found", 405: "Method not allowed"}
-    mends = {404: "the addresses are listed at /docs", 405: "see /docs for the method"}
+    titles = {404: "Not found", 405: "Method not allowed", 413: "Body too large"}
+    mends = {
+        404: "the addresses are listed at /docs",
+        405: "see /docs for the method",
+        413: "send one small JSON object",
+    }
     problem = ProblemError(
         error.status_code,
         titles.get(error.status_code, "Request refused"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from gcs.guard import COOKIE, Keeper
+from gcs.guard import COOKIE, Keeper, address_of
 from gcs.problems import ProblemError
 from gcs.schemas import Problem, SignInRequest
 
@@ -20,7 +20,7 @@ async def sign_in(body: SignInRequest, request: Request) -> Response:
     """Exchange the token for a session cookie that scripts cannot read."""
     keeper = request.app.state.keeper
     assert isinstance(keeper, Keeper)
-    session = keeper.sign_in(body.token)
+    session = keeper.sign_in(body.token, address_of(request.scope))
     if session is None:
         raise ProblemError(
             401, "Wrong token", "the token is not this station's", mend="ask who started it"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from gcs.history import MAX_HELD, FrameGoneError, History, thin_out
@@ -31,7 +33,7 @@ def test_older_frames_are_thinned_and_in_order() -> None:
     kept = numbers(history, oldest)
     assert kept == sorted(set(kept))
     assert 299 - oldest >= 7.5 * 30
-    gaps = [b - a for a, b in zip(kept, kept[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(kept)]
     assert max(gaps) <= 6, "at most 0.2 s between two kept frames"
     assert len(kept) < 90
 

@@ -67,7 +67,7 @@ def test_a_misspelt_variable_is_caught_and_others_are_not(monkeypatch: pytest.Mo
     monkeypatch.setenv("MLKD_SHARED", "/somewhere")
     load_settings({})
     monkeypatch.setenv("MLKD_TOKN", SECRET)
-    with pytest.raises(ConfigError, match="unknown variable MLKD_TOKN; did you mean MLKD_TOKEN?"):
+    with pytest.raises(ConfigError, match="unknown variable MLKD_TOKN; did you mean MLKD_TOKEN"):
         load_settings({})
 
 

@@ -1,0 +1,224 @@
+"""The page in a real browser; set MLKD_SCREENSHOTS to a folder to keep pictures of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gcs.station import Station
+from tests.chromium import Page, find_chromium, open_page
+from tests.fakes import FakeControl, MovingSource
+from tests.serving import make_station, served, wait_until
+
+BROWSER = find_chromium()
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium"),
+]
+
+# The bright square's middle in page px, from the pixels that are on the screen.
+SQUARE = """(() => {
+  const canvas = document.getElementById('view');
+  if (!canvas) return null;
+  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let x = 0, y = 0, n = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i] > 190 && data[i + 1] > 190 && data[i + 2] > 190) {
+      x += (i / 4) % canvas.width; y += Math.floor(i / 4 / canvas.width); n += 1;
+    }
+  }
+  const place = canvas.getBoundingClientRect();
+  return n > 50 ? [x / n + place.x, y / n + place.y] : null;
+})()"""
+
+STATE = "document.getElementById('state').dataset.state"
+
+
+class SlowSource(MovingSource):
+    """The square moves slowly enough for a test's mouse."""
+
+    def place(self, number: int) -> tuple[float, float]:
+        return super().place(number // 4)
+
+
+@contextmanager
+def page_of(folder: Path, station: Station, size: tuple[int, int] = (1280, 800)) -> Iterator[Page]:
+    assert BROWSER is not None
+    with served(station) as address, open_page(BROWSER, folder / "profile", size) as page:
+        page.go(f"http://{address}/")
+        page.wait("document.getElementById('age')?.textContent.endsWith('ms')")
+        yield page
+
+
+def keep(page: Page, name: str) -> None:
+    folder = os.environ.get("MLKD_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(Path(folder) / f"{name}.png")
+
+
+def drag(page: Page, half: float = 24) -> None:
+    x, y = page.wait(SQUARE)
+    page.mouse("mousePressed", x - half, y - half)
+    page.mouse("mouseMoved", x, y)
+    x, y = page.wait(SQUARE)
+    page.mouse("mouseMoved", x + half, y + half)
+    page.mouse("mouseReleased", x + half, y + half)
+
+
+def test_drag_follow_hide_and_stop(tmp_path: Path) -> None:
+    source = SlowSource(30, (640, 360))
+    station = make_station(tmp_path, source, control=FakeControl())
+    with page_of(tmp_path, station) as page:
+        page.wait(SQUARE)
+        keep(page, "idle")
+        drag(page)
+        page.wait(f"{STATE} === 'TRACKING'")
+        page.wait("document.getElementById('track-fps').textContent.endsWith('fps')")
+        assert page.text("#record-text") == "REC"
+        assert float(page.text("#score-value")) > 0.3
+        page.wait("document.getElementById('cle').textContent.endsWith('px')")
+        assert float(page.text("#cle").split()[0]) < 15
+        keep(page, "tracking")
+        page.press("h", "KeyH")
+        assert page.eval("document.getElementById('hide').getAttribute('aria-pressed')") == "true"
+        page.press("h", "KeyH")
+        page.press(" ", "Space")
+        page.wait(f"{STATE} === 'IDLE'")
+        wait_until(lambda: station.status().state == "IDLE")
+        assert page.errors == []
+
+
+def test_the_box_goes_out_with_the_frame_that_stood_still(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    with page_of(tmp_path, station) as page:
+        x, y = page.wait(SQUARE)
+        page.mouse("mousePressed", x - 24, y - 24)
+        page.mouse("mouseMoved", x + 24, y + 24)
+        shown = page.text("#frozen")
+        frozen = int("".join(c for c in shown.split("·")[0] if c.isdigit()))
+        keep(page, "drawing")
+        wait_until(lambda: (station.status().frame_id or 0) > frozen + 45)
+        assert page.text("#frozen") == shown
+        page.mouse("mouseReleased", x + 24, y + 24)
+        page.wait(f"{STATE} === 'TRACKING'")
+        (event,) = [e for e in station.journal.events if e.kind == "track_started"]
+        assert event.message == f"tracking from frame {frozen}"
+
+
+def test_escape_cancels_the_drag(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    with page_of(tmp_path, station) as page:
+        x, y = page.wait(SQUARE)
+        page.mouse("mousePressed", x - 24, y - 24)
+        page.mouse("mouseMoved", x + 24, y + 24)
+        page.press("Escape", "Escape")
+        page.mouse("mouseReleased", x + 24, y + 24)
+        page.wait("document.getElementById('frozen').hidden")
+        assert [e.kind for e in station.journal.events] == ["video_live"]
+
+
+def test_a_click_on_a_letterboxed_portrait_view_hits_its_target(tmp_path: Path) -> None:
+    source = SlowSource(30, (640, 360))
+    station = make_station(tmp_path, source)
+    with page_of(tmp_path, station, (420, 800)) as page:
+        x, y = page.wait(SQUARE)
+        page.mouse("mousePressed", x, y)
+        page.mouse("mouseReleased", x, y)
+        page.wait(f"{STATE} === 'TRACKING'")
+        wait_until(lambda: station.status().truth)
+        keep(page, "portrait")
+        status = station.status()
+        assert status.truth is not None
+        assert status.truth.target == "square"
+        small = page.eval(
+            "[...document.querySelectorAll('button, a.tool')].filter((e) => e.offsetParent)"
+            ".filter((e) => e.offsetHeight < 44 || e.offsetWidth < 44).map((e) => e.id)"
+        )
+        assert small == [], "every target is 44 px or more"
+        assert page.eval("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_too_small_a_box_is_told(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    with page_of(tmp_path, station) as page:
+        x, y = page.wait(SQUARE)
+        page.mouse("mousePressed", x, y)
+        page.mouse("mouseMoved", x + 60, y + 1)
+        page.mouse("mouseReleased", x + 60, y + 1)
+        page.wait("document.getElementById('toasts').textContent.includes('Box too small')")
+        keep(page, "refused")
+
+
+def test_a_frozen_source_and_a_vanished_target(tmp_path: Path) -> None:
+    source = SlowSource(30, (640, 360))
+    station = make_station(tmp_path, source)
+    with page_of(tmp_path, station) as page:
+        drag(page)
+        page.wait(f"{STATE} === 'TRACKING'")
+        source.frozen.set()
+        page.wait(f"{STATE} === 'LOST'")
+        page.wait("document.getElementById('stale-title').textContent.startsWith('NO VIDEO ')")
+        assert page.eval("document.getElementById('view').classList.contains('stale')")
+        keep(page, "no-video")
+        source.frozen.clear()
+        page.wait("document.getElementById('stale').hidden")
+        page.wait(f"{STATE} === 'TRACKING'")
+
+
+def test_the_camera_is_moved_while_a_key_is_down(tmp_path: Path) -> None:
+    control = FakeControl()
+    station = make_station(tmp_path, SlowSource(30, (640, 360)), control=control)
+    with page_of(tmp_path, station) as page:
+        page.wait("!document.getElementById('jog').hidden")
+        page.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft", code="ArrowLeft")
+        wait_until(lambda: len(control.sent) >= 3)
+        neutrals = control.neutrals
+        page.call("Input.dispatchKeyEvent", type="keyUp", key="ArrowLeft", code="ArrowLeft")
+        wait_until(lambda: control.neutrals > neutrals)
+        assert {c.yaw_deg_s for c in control.sent} == {-18.0}
+        box = page.eval(
+            "(() => { const r = document.querySelector('.key.up').getBoundingClientRect();"
+            "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        page.mouse("mousePressed", *box)
+        wait_until(lambda: control.sent[-1].gimbal_pitch_deg_s == 12.0)
+        neutrals = control.neutrals
+        page.mouse("mouseReleased", *box)
+        wait_until(lambda: control.neutrals > neutrals)
+        assert page.errors == []
+
+
+def test_a_station_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    assert BROWSER is not None
+    with open_page(BROWSER, tmp_path / "profile") as page:
+        with served(station) as address:
+            page.go(f"http://{address}/")
+            page.wait(SQUARE)
+        page.wait(f"{STATE} === 'NO LINK'")
+        keep(page, "no-link")
+        port = int(address.rpartition(":")[2])
+        with served(make_station(tmp_path, SlowSource(30, (640, 360)), port=port)):
+            page.wait(f"{STATE} === 'IDLE'")
+
+
+def test_the_token_is_asked_for_once(tmp_path: Path) -> None:
+    token = "0123456789abcdef-night"
+    station = make_station(tmp_path, SlowSource(30, (640, 360)), token=token)
+    assert BROWSER is not None
+    with served(station) as address, open_page(BROWSER, tmp_path / "profile") as page:
+        page.go(f"http://{address}/")
+        page.wait("document.getElementById('sign-in')?.open")
+        keep(page, "token")
+        page.eval(f"document.getElementById('token').value = '{token}'")
+        page.eval("document.querySelector('#sign-in-form button').click()")
+        page.wait(SQUARE)
+        page.go(f"http://{address}/docs")
+        page.wait("document.querySelectorAll('article').length > 8")
+        keep(page, "docs")
