@@ -26,6 +26,7 @@ _SUBSTEP_S = 1 / 60
 _EXPOSURE_S = 1 / 60
 _ENDURANCE_S = 1500.0
 _LATE_FRAMES = 5
+_TARGET_MIDDLE_M = 0.7
 
 
 class NightSimulator:
@@ -78,6 +79,7 @@ class NightSimulator:
         self._wind = Wind(self.scenario.wind_m_s, self.scenario.seed + 4)
         self._pilot = Pilot(self.scenario)
         self._flight = FlightState(start_pose(self.scenario, self._traffic.target))
+        self._home = self._flight.pose
         self._commands = CommandQueue(self._dynamics)
         self._commanded_ns: int | None = None
         self._time_s = 0.0
@@ -104,6 +106,12 @@ class NightSimulator:
     def pose(self) -> CameraPose:
         """Where the camera is."""
         return self._flight.pose
+
+    @property
+    def target_place_m(self) -> tuple[float, float, float]:
+        """Where the target is, whether it is seen or not; x, y, z of the world, m."""
+        target = self._traffic.target
+        return target.x_m, target.y_m, _TARGET_MIDDLE_M
 
     @property
     def dropped(self) -> int:
@@ -250,6 +258,7 @@ class NightSimulator:
             yaw_deg=pose.yaw_deg,
             gimbal_pitch_deg=pose.pitch_deg,
             height_m=pose.height_m,
+            home_distance_m=math.hypot(pose.x_m - self._home.x_m, pose.y_m - self._home.y_m),
             speed_m_s=self._flight.speed_m_s,
             battery_percent=max(0.0, 100.0 * (1 - self._time_s / _ENDURANCE_S)),
             link_quality=1.0,
