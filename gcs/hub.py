@@ -173,7 +173,7 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
 
 def draw_box(image: Image, status: Status, scale: float) -> Image:
     """Return a copy with the box and the state drawn on it."""
-    canvas = image.copy()
+    canvas = np.array(image, np.uint8)
     colour = BOX_COLOUR.get(status.state, (200, 200, 200))
     if status.box is not None:
         x, y, w, h = (round(v * scale) for v in status.box)

@@ -6,6 +6,9 @@ from collections import deque
 
 WINDOW_NS = 2_000_000_000
 
+SHORTEST_NS = 300_000_000
+"""Less than this says nothing: two frames that came in one burst are no rate."""
+
 
 class Rate:
     """Counts ticks of a window that ends with the newest one."""
@@ -20,10 +23,11 @@ class Rate:
             self._ticks.popleft()
 
     def per_second(self, now_ns: int) -> float:
-        """Ticks a second; 0 when none came for a whole window."""
-        if len(self._ticks) < 2 or now_ns - self._ticks[-1] > WINDOW_NS:
+        """Ticks a second; 0 when none came for a whole window, or too few to tell."""
+        span_ns = self._ticks[-1] - self._ticks[0] if self._ticks else 0
+        if span_ns < SHORTEST_NS or now_ns - self._ticks[-1] > WINDOW_NS:
             return 0.0
-        return (len(self._ticks) - 1) / ((self._ticks[-1] - self._ticks[0]) / 1e9)
+        return (len(self._ticks) - 1) / (span_ns / 1e9)
 
     def clear(self) -> None:
         """Begin anew."""

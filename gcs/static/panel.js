@@ -82,19 +82,19 @@ export class Panel {
     text("dropped", String(header.dropped));
     text("engine", header.engine || "–");
     text("source", header.source || "–");
-    cell("cle", header.truth ? this.error(header.truth) : null);
+    cell("cle", header.truth ? this.error(header) : null);
     cell("battery", header.battery_percent === null ? null : `${header.battery_percent.toFixed(0)} %`);
     cell("height", header.height_m === null ? null : `${header.height_m.toFixed(0)} m`);
     text("control", `control ${header.control}`);
     this.record(header);
     at("stop").disabled = header.state === "IDLE";
-    at("hint").hidden = header.state !== "IDLE" || !this.view.bitmap;
+    at("hint").hidden = header.state !== "IDLE" || !this.view.bitmap || this.view.frozen;
     at("jog").hidden = !header.camera;
     this.tell(header.notice);
   }
 
-  error(truth) {
-    if (truth.box === null) return "hidden";
+  error({ truth, frame_id: frameId }) {
+    if (frameId !== null && truth.box === null) return "hidden";
     return truth.cle_px === null ? "–" : `${truth.cle_px.toFixed(1)} px`;
   }
 

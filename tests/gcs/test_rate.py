@@ -16,6 +16,8 @@ def test_no_ticks_no_rate() -> None:
     assert rate.per_second(0) == 0
     rate.tick(0)
     assert rate.per_second(1) == 0
-    rate.tick(NS // 10)
-    assert rate.per_second(NS // 10) == 10
+    rate.tick(NS // 50)
+    assert rate.per_second(NS // 50) == 0, "a burst is no rate"
+    rate.tick(NS // 2)
+    assert rate.per_second(NS // 2) == 4
     assert rate.per_second(5 * NS) == 0, "a rate of long ago is none"
