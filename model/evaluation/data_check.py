@@ -109,7 +109,7 @@ def check_sequence(sequence: Sequence) -> Iterator[Finding]:
         yield Finding("missing", sequence.name, str(error))
         return
     unknown = np.isnan(truth)
-    part: Mask = unknown.any(axis=1) & ~unknown.all(axis=1)
+    part = np.logical_and(unknown.any(axis=1), ~unknown.all(axis=1))
     if part.any():
         yield Finding("odd", sequence.name, f"{_lines(part)}: some of the four values are NaN")
     named = np.asarray((truth != 0).any(axis=1), np.bool_)  # a row of zeros means absent

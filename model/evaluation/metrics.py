@@ -134,7 +134,7 @@ def match_length(result: Float64, frames: int, pad: bool, what: str = "result") 
 
 def repair_result(result: Float64, truth: Float64) -> Float64:
     """Convention A's repair: a missing box takes the previous one; frame 1 becomes the truth."""
-    fixed = result.copy()
+    fixed: Float64 = result.copy()
     annotated = ~np.isnan(truth).any(axis=1)
     missing = np.isnan(result).any(axis=1) | (result[:, 2] <= 0) | (result[:, 3] <= 0)
     for index in np.flatnonzero(missing & annotated):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
 from collections.abc import Sequence as Listing
-from types import ModuleType
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,18 @@ from model.geometry import Box, Image
 START_TIMEOUT_S = 60
 
 
-def load_trax() -> ModuleType:
+def load_trax() -> Any:
     """Import the TraX library.
 
     Raises:
         MissingExtraError: it is not installed.
     """
     try:
-        import trax.client
-        import trax.server
+        for part in ("client", "server"):
+            importlib.import_module(f"trax.{part}")
+        return importlib.import_module("trax")
     except ModuleNotFoundError:
         raise MissingExtraError("vot-trax", "eval") from None
-    return trax  # type: ignore[no-any-return]
 
 
 class TraxTracker:
@@ -41,6 +42,7 @@ class TraxTracker:
         self._command = tuple(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Any = None
+        self._socket: socket.socket | None = None
 
     @property
     def engine(self) -> str:
@@ -53,11 +55,11 @@ class TraxTracker:
         self.close()
         self._connect()
         region = self._trax.Rectangle.create(*box)
-        self._ask(lambda: self._client.initialize([self._wrap(image)], [(region, {})], {}))
+        self._ask(lambda: self._client.initialize(self._wrap(image), [(region, {})], {}))
 
     def update(self, image: Image) -> tuple[Box, float | None]:
         """Send a frame, take the answer."""
-        objects, _ = self._ask(lambda: self._client.frame([self._wrap(image)]))
+        objects, _ = self._ask(lambda: self._client.frame(self._wrap(image), {}, []))
         if not objects:
             raise PeerError(f"{self.engine}: expected one region, found none")
         region, properties = objects[0]
@@ -66,10 +68,8 @@ class TraxTracker:
     def close(self) -> None:
         """End the session and the process."""
         if self._client is not None:
-            try:
+            with suppress(Exception):  # the tracker may be gone already
                 self._client.quit()
-            except Exception:  # noqa: S110 - the tracker may be gone already
-                pass
             self._client = None
         if self._process is not None:
             try:
@@ -78,11 +78,15 @@ class TraxTracker:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _connect(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        """Start the process and wait for it at a loopback socket."""
+        self._socket = listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
         environment = {**os.environ, "TRAX_SOCKET": str(port)}
         try:
             self._process = subprocess.Popen(
@@ -91,7 +95,11 @@ class TraxTracker:
         except OSError as error:
             text = f"{' '.join(self._command)}: {error.strerror}"
             raise PeerError(f"the TraX tracker does not start: {text}") from None
-        self._client = self._ask(lambda: self._trax.client.Client(port, START_TIMEOUT_S))
+        # The library listens on the descriptor. Its default, no log, does not work in 4.0.2: it
+        # needs something to call.
+        self._client = self._ask(
+            lambda: self._trax.client.Client(listener.fileno(), START_TIMEOUT_S, log=_log_nothing)
+        )
 
     def _ask(self, call: Any) -> Any:
         try:
@@ -100,7 +108,8 @@ class TraxTracker:
             raise PeerError(f"the TraX tracker {' '.join(self._command)}: {error}") from None
 
     def _wrap(self, image: Image) -> Any:
-        return self._trax.MemoryImage.create(np.ascontiguousarray(image[..., ::-1]))  # RGB there
+        rgb = np.ascontiguousarray(image[..., ::-1])
+        return {self._trax.ImageChannel.COLOR: self._trax.MemoryImage.create(rgb)}
 
     def _box(self, region: Any) -> Box:
         if region.type == self._trax.Region.RECTANGLE:
@@ -122,3 +131,8 @@ class TraxTracker:
             return None if text is None else float(text)
         except ValueError:
             return None
+
+
+def _log_nothing(message: str) -> None:
+    """Take the protocol's messages and drop them."""
+    del message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -32,8 +33,13 @@ def serve_trax(tracker: PeerTracker, name: str, log: bool = False) -> int:
     trax = load_trax()
     regions = [trax.Region.RECTANGLE]
     images = [trax.Image.PATH, trax.Image.MEMORY, trax.Image.BUFFER]
-    server = trax.server.Server(
-        regions, images, ["color"], tracker_name=name, tracker_family="SiamRPN", log=log
+    server = trax.Server(
+        regions,
+        images,
+        [trax.ImageChannel.COLOR],
+        tracker_name=name,
+        tracker_family="SiamRPN",
+        log=log,
     )
     answered = 0
     try:
@@ -50,7 +56,7 @@ def serve_trax(tracker: PeerTracker, name: str, log: bool = False) -> int:
 
 def _answer(trax: Any, tracker: PeerTracker, request: Any) -> list[tuple[Any, dict[str, str]]]:
     """Run one request, give the region and its confidence."""
-    image = decode_image(trax, next(iter(dict(request.image).values())))
+    image = decode_image(trax, request.image[trax.ImageChannel.COLOR])
     if request.type == trax.TraxStatus.INITIALIZE:
         region = request.objects[0][0]
         x, y, w, h = (float(v) for v in region.bounds())
@@ -70,8 +76,6 @@ def decode_image(trax: Any, image: Any) -> Image:
         InputError: it cannot be read.
     """
     if image.type() == trax.Image.PATH:
-        from pathlib import Path
-
         return read_image(Path(image.path()))
     if image.type() == trax.Image.MEMORY:
         pixels = np.asarray(image.array())
@@ -80,9 +84,7 @@ def decode_image(trax: Any, image: Any) -> Image:
         if pixels.shape[2] == 1:
             return np.ascontiguousarray(np.repeat(pixels, 3, axis=2))
         return np.ascontiguousarray(pixels[..., ::-1])
-    data = image.buffer()
-    raw = data[0] if isinstance(data, tuple) else data
-    decoded = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(image.buffer(), np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         raise InputError("picture in a buffer: expected JPEG or PNG")
     return np.asarray(decoded, np.uint8)
