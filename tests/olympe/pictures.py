@@ -1,0 +1,66 @@
+"""Pictures for the loopback ANAFI: each carries its number, so that a test knows what it sees."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_PX = 16
+BITS = 16
+# The number, then its complement: a picture damaged on the way does not read as another number.
+WIDTH_NEEDED_PX = 2 * BITS * BLOCK_PX
+
+Image = npt.NDArray[np.uint8]
+
+
+def stamp(image: Image, number: int) -> None:
+    """Write the low 16 bits of `number` into the top rows, as black and white blocks."""
+    value = number & 0xFFFF
+    value |= (~value & 0xFFFF) << BITS
+    bits = np.array([value >> i & 1 for i in range(2 * BITS)], np.uint8) * 219 + 16
+    image[:BLOCK_PX, :WIDTH_NEEDED_PX] = np.repeat(bits, BLOCK_PX)[None, :, None]
+
+
+def read_number(image: Image) -> int | None:
+    """Read what `stamp` wrote; None when the picture is damaged or carries no number."""
+    middle = BLOCK_PX // 2
+    row = image[middle, middle:WIDTH_NEEDED_PX:BLOCK_PX].mean(axis=1) > 128
+    value = sum(int(bit) << i for i, bit in enumerate(row))
+    number, complement = value & 0xFFFF, value >> BITS
+    return number if number ^ complement == 0xFFFF else None
+
+
+def numbered(width: int, height: int) -> Iterator[Image]:
+    """A night scene that pans, each picture stamped with its number from 1 on."""
+    rng = np.random.default_rng(1)
+    cells = rng.integers(5, 60, (height // 24 + 2, (width + 512) // 24 + 2, 3), np.uint8)
+    scene = np.kron(cells, np.ones((24, 24, 1), np.uint8))
+    number = 0
+    while True:
+        number += 1
+        offset = 2 * number % 256
+        image = np.ascontiguousarray(scene[:height, offset : offset + width])
+        stamp(image, number)
+        yield image
+
+
+def colours(width: int, height: int) -> Iterator[Image]:
+    """Left half blue, right half red (BGR order), stamped: shows that no channel is swapped."""
+    number = 0
+    while True:
+        number += 1
+        image = np.zeros((height, width, 3), np.uint8)
+        image[:, : width // 2, 0] = 220
+        image[:, width // 2 :, 2] = 220
+        stamp(image, number)
+        yield image
+
+
+def pictures_of(spec: str, width: int, height: int) -> Iterator[Image]:
+    """Call `package.module:function(width, height)`: any iterator of BGR pictures will do."""
+    module, _, function = spec.partition(":")
+    made: Iterator[Image] = getattr(importlib.import_module(module), function)(width, height)
+    return made
