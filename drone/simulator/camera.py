@@ -51,6 +51,7 @@ class PinholeCamera:
             [self.focal_px * right + cx * forward, self.focal_px * down + cy * forward, forward]
         )
         self._matrix: Float = np.column_stack([rows, -rows @ centre])
+        self._ground_plane: Float = np.ascontiguousarray(self._matrix[:, [0, 1, 3]])
 
     def project(self, points: Float) -> tuple[Float, Float]:
         """Project (N, 3) world points, m.
@@ -66,8 +67,13 @@ class PinholeCamera:
 
     def plane_homography(self, height_m: float = 0.0) -> Float:
         """Give the 3 x 3 map from (x, y, 1) on the level plane at `height_m` to the picture."""
-        m = self._matrix
-        return np.column_stack([m[:, 0], m[:, 1], m[:, 2] * height_m + m[:, 3]])
+        plane = self._ground_plane.copy()
+        plane[:, 2] += self._matrix[:, 2] * height_m
+        return plane
+
+    def plane_step(self) -> Float:
+        """Give what a metre of height adds to the last column of `plane_homography`."""
+        return np.asarray(self._matrix[:, 2])
 
     def look_at_m(self) -> tuple[float, float]:
         """Give the ground point in the middle of the picture; far ahead when it looks level."""

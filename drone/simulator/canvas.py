@@ -6,6 +6,7 @@ milliseconds on a core that also tracks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -26,6 +27,12 @@ def encode(linear: Float | float) -> Light:
     """Encode linear light; 1 saturates the sensor at exposure 1."""
     clipped = np.clip(np.asarray(linear, np.float32), 0, MOST_LIGHT)
     return np.asarray(np.round(FULL * np.sqrt(clipped / MOST_LIGHT)), np.uint16)
+
+
+def opaque(layer: Light) -> Mask:
+    """Give the mask (255 or 0) of the pixels whose fourth channel is above one half."""
+    alpha = cv2.extractChannel(layer, 3)
+    return np.asarray(cv2.compare(alpha, np.array([32768.0]), cv2.CMP_GT), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,8 @@ class Canvas:
     """A frame in the making.
 
     Attributes:
-        light: (H, W, 4) B, G, R light, square-root encoded; the fourth channel is spent.
-        reflectance: (H, W) of the bare ground, square-root encoded.
+        light: (H, W, 4) B, G, R light, square-root encoded; the fourth channel is the ground's
+            reflectance until something is drawn.
         owner: (H, W) number of the actor on top of each pixel; 0: none.
     """
 
@@ -72,7 +79,6 @@ class Canvas:
         """Allocate once; a renderer uses it for every frame."""
         self.width_px, self.height_px = width_px, height_px
         self.light: Light = np.zeros((height_px, width_px, 4), np.uint16)
-        self.reflectance: Light = np.zeros((height_px, width_px), np.uint16)
         self.owner: Mask = np.zeros((height_px, width_px), np.uint8)
 
     def lay_ground(self, picture: Light, to_image: npt.NDArray[np.float64]) -> None:
@@ -86,7 +92,6 @@ class Canvas:
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(700, 760, 800, 9000),  # dark fields beyond the world
         )
-        cv2.extractChannel(self.light, 3, dst=self.reflectance)
         self.owner[:] = 0
 
     def clipped(self, region: Region) -> Region:
@@ -128,18 +133,18 @@ class Canvas:
         cv2.max(light, extra, dst=light)
         cv2.addWeighted(light, 1.0, low, 0.4, 0.0, dst=light)
 
-    def add_beam(self, region: Region, beam: Light) -> None:
-        """Light the bare ground of a region with `beam` (h, w), encoded white light."""
-        ground = self.reflectance[region.y0 : region.y1, region.x0 : region.x1]
-        lit = cv2.multiply(ground, beam, scale=1 / FULL)
-        self.add_light(region, np.asarray(cv2.cvtColor(lit, cv2.COLOR_GRAY2BGRA), np.uint16))
+    def lit_ground(self, region: Region, beam: Light) -> Light:
+        """Give what bare ground in `region` throws back of `beam` (h, w), encoded white light.
 
-    def fill(self, polygon: npt.NDArray[np.float64], linear: tuple[float, float, float]) -> None:
-        """Fill a convex (N, 2) polygon with one linear colour; it hides what is below."""
-        points = np.round(np.clip(polygon, -16_000, 16_000)).astype(np.int32)
-        b, g, r = (float(v) for v in encode(np.array(linear, np.float32)))
-        cv2.fillConvexPoly(self.light, points, (b, g, r, 0.0))
-        cv2.fillConvexPoly(self.owner, points, (0,))
+        Only valid before anything else is drawn there.
+        """
+        ground = cv2.extractChannel(self._view(region), 3)
+        lit = cv2.multiply(ground, beam, scale=1 / FULL)
+        return np.asarray(cv2.cvtColor(lit, cv2.COLOR_GRAY2BGRA), np.uint16)
 
     def _view(self, region: Region) -> Light:
         return self.light[region.y0 : region.y1, region.x0 : region.x1]
+
+
+Draw = Callable[[Canvas], None]
+"""Draws one thing; where it falls is already known."""

@@ -12,18 +12,21 @@ import numpy.typing as npt
 from drone.frame import Pixels, TruthBox
 from drone.simulator.actors import Actor
 from drone.simulator.camera import CameraPose, PinholeCamera
-from drone.simulator.canvas import Canvas, Light, Mask, Region, encode, region_around
-from drone.simulator.ground import MOST_LIGHT, Ground, picture_to_world
+from drone.simulator.canvas import Canvas, Light, Region, encode, opaque, region_around
+from drone.simulator.glow import draw_glow, glow_picture
+from drone.simulator.ground import MOST_LIGHT, Ground
 from drone.simulator.scenarios import Scenario
-from drone.simulator.scenery import Scenery, draw_glow, glow_picture
+from drone.simulator.scenery import Scenery
 from drone.simulator.sensor import Sensor
 from drone.simulator.sprites import HEADLIGHT, TAILLIGHT, Sprite
+from drone.simulator.surface import picture_to_world
 from drone.simulator.world import World
 
 Matrix = npt.NDArray[np.float64]
 
 HIDDEN_BELOW = 0.3
 """An actor of which less than this part is visible has no truth box."""
+_NO_SHADOW = (65535.0,) * 4
 _BEAM_PX_M = 4.0
 _BEAM_FROM_M, _BEAM_AHEAD_M, _BEAM_HALF_M = 1.0, 19.0, 4.0
 
@@ -83,9 +86,7 @@ class NightRenderer:
         canvas = self._canvas
         canvas.lay_ground(self._ground.picture, camera.plane_homography() @ self._texture_to_world)
         near = [(k, a) for k, a in enumerate(actors, 1) if self._in_view(camera, a)]
-        for _, actor in near:
-            if actor.vehicle:
-                self._draw_beam(camera, actor)
+        self._draw_beams(camera, [a for _, a in near if a.vehicle])
         areas = self._draw_upright(camera, near)
         self._scenery.draw_glow(camera, canvas)
         truth = {a.name: Seen(None, 0.0) for a in actors}
@@ -105,7 +106,7 @@ class NightRenderer:
         ]
         for _, k in sorted(queue, reverse=True):
             if k < 0:
-                standing[-1 - k][1](camera, self._canvas)
+                standing[-1 - k][1](self._canvas)
             else:
                 number, actor = near[k]
                 areas[actor.name] = self._draw_actor(camera, actor, number)
@@ -125,26 +126,29 @@ class NightRenderer:
     def _draw_actor(self, camera: PinholeCamera, actor: Actor, number: int) -> tuple[Region, int]:
         sprite = actor.sprite()
         body = body_to_world(actor)
-        outline, depth = camera.project(_outline_world(sprite, body))
+        outline, depth = camera.project(_to_world(sprite.outline, body))
         region = region_around(outline, 3.0)
         w, h = region.size
         floor = self._canvas.clipped(region)
         if depth.min() < 1.0 or floor.empty or w > 2000 or h > 2000:
             return region, 0
-        to_plane = body @ sprite.to_body
-        place = floor.shift() @ camera.plane_homography() @ to_plane
-        white = (65535.0,) * 4
-        keep = cv2.warpPerspective(sprite.keep, place, floor.size, borderValue=white)
+        to_ground = camera.plane_homography() @ body @ sprite.to_body
+        keep = cv2.warpPerspective(
+            sprite.keep, floor.shift() @ to_ground, floor.size, borderValue=_NO_SHADOW
+        )
         self._canvas.darken(floor, np.asarray(keep, np.uint16))
         layer = np.zeros((h, w, 4), np.uint16)
+        place = region.shift() @ to_ground
+        # The last row of body @ to_body is 0, 0, 1: height moves the last column alone.
+        step = region.shift() @ camera.plane_step()
         for piece in sprite.slices:
-            place = region.shift() @ camera.plane_homography(piece.height_m) @ to_plane
-            warped = cv2.warpPerspective(piece.paint, place, (w, h))
-            cv2.copyTo(warped, _opaque(warped), layer)
-        mask = _opaque(layer)
+            at_height = place.copy()
+            at_height[:, 2] += step * piece.height_m
+            warped = np.asarray(cv2.warpPerspective(piece.paint, at_height, (w, h)), np.uint16)
+            cv2.copyTo(warped, opaque(warped), layer)
+        mask = opaque(layer)
         light = np.sqrt(self._ground.light_at(actor.x_m, actor.y_m) / MOST_LIGHT)
-        gain = (float(light[0]), float(light[1]), float(light[2]), 1.0)
-        lit = cv2.multiply(layer, gain)
+        lit = cv2.multiply(layer, np.append(light, 1.0).astype(np.float64))
         self._canvas.stamp(region, np.asarray(lit, np.uint16), mask, number)
         if actor.vehicle:
             self._draw_lights(camera, sprite, body)
@@ -156,24 +160,28 @@ class NightRenderer:
             (sprite.headlights, self._white_glow, 1.1 * self._scenario.glare**0.5),
             (sprite.taillights, self._red_glow, 0.75),
         ):
-            for x, y, z in lights:
-                bx, by, _ = body @ np.array([x, y, 1.0])
-                at, depth = camera.project(np.array([[bx, by, z]]))
-                draw_glow(self._canvas, glow, at[0], size_m * camera.focal_px / float(depth[0]))
+            at, depth = camera.project(_to_world(lights, body))
+            for place, far_m in zip(at, depth, strict=True):
+                draw_glow(self._canvas, glow, place, size_m * camera.focal_px / float(far_m))
 
-    def _draw_beam(self, camera: PinholeCamera, actor: Actor) -> None:
-        """Light the ground before a vehicle."""
+    def _draw_beams(self, camera: PinholeCamera, vehicles: list[Actor]) -> None:
+        """Light the ground before the vehicles."""
         s = 1 / _BEAM_PX_M
         to_body = np.array([[s, 0, -_BEAM_HALF_M], [0, -s, _BEAM_AHEAD_M], [0, 0, 1.0]])
-        place = camera.plane_homography() @ body_to_world(actor) @ to_body
         h, w = self._beam.shape[:2]
-        corners = place @ np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1.0]])
-        if corners[2].min() < 1.0:
-            return
-        region = self._canvas.clipped(region_around((corners[:2] / corners[2]).T))
-        if not region.empty:
-            beam = cv2.warpPerspective(self._beam, region.shift() @ place, region.size)
-            self._canvas.add_beam(region, np.asarray(beam, np.uint16))
+        edge = np.array([[0, w, 0, w], [0, 0, h, h], [1, 1, 1, 1.0]])
+        lit: list[tuple[Region, Light]] = []
+        for actor in vehicles:
+            place = camera.plane_homography() @ body_to_world(actor) @ to_body
+            corners = place @ edge
+            if corners[2].min() < 1.0:
+                continue
+            region = self._canvas.clipped(region_around((corners[:2] / corners[2]).T))
+            if not region.empty:
+                beam = cv2.warpPerspective(self._beam, region.shift() @ place, region.size)
+                lit.append((region, self._canvas.lit_ground(region, np.asarray(beam, np.uint16))))
+        for region, light in lit:
+            self._canvas.add_light(region, light)
 
     def _truth(
         self,
@@ -205,7 +213,7 @@ def actor_box(camera: PinholeCamera, actor: Actor) -> TruthBox | None:
 
     Box px are edges: the first pixel spans 0 … 1.
     """
-    points, depth = camera.project(_outline_world(actor.sprite(), body_to_world(actor)))
+    points, depth = camera.project(_to_world(actor.sprite().outline, body_to_world(actor)))
     if depth.min() < 0.5:
         return None
     low, high = points.min(0) + 0.5, points.max(0) + 0.5
@@ -216,14 +224,11 @@ def actor_box(camera: PinholeCamera, actor: Actor) -> TruthBox | None:
     return x0, y0, x1 - x0, y1 - y0
 
 
-def _outline_world(sprite: Sprite, body: Matrix) -> Matrix:
-    flat = np.column_stack([sprite.outline[:, :2], np.ones(len(sprite.outline))]) @ body.T
-    return np.column_stack([flat[:, :2], sprite.outline[:, 2]])
-
-
-def _opaque(layer: Light) -> Mask:
-    """Give the mask of the pixels whose fourth channel is above one half."""
-    return np.asarray(cv2.compare(cv2.extractChannel(layer, 3), 32767, cv2.CMP_GT), np.uint8)
+def _to_world(points: Matrix, body: Matrix) -> Matrix:
+    """Move (N, 3) points in body m to world m."""
+    world = points.copy()
+    world[:, :2] = points[:, :2] @ body[:2, :2].T + body[:2, 2]
+    return np.asarray(world, np.float64)
 
 
 def _beam_picture() -> Light:

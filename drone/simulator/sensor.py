@@ -28,6 +28,7 @@ class Sensor:
         self._size = (scenario.width_px, scenario.height_px)
         self._alpha = 255.0 * float(np.sqrt(MOST_LIGHT * scenario.exposure)) / 65535.0
         shape = (scenario.height_px + _SLACK_PX, scenario.width_px + _SLACK_PX)
+        self._bytes = np.zeros((scenario.height_px, scenario.width_px, 4), np.uint8)
         self._up: list[Pixels] = []
         self._down: list[Pixels] = []
         for _ in range(_BANK if scenario.noise > 0 else 0):
@@ -39,7 +40,8 @@ class Sensor:
         self, light: npt.NDArray[np.uint16], frame_number: int, smear_px: tuple[float, float]
     ) -> Pixels:
         """Give the frame (H, W, 3) BGR uint8 of encoded light (H, W, 4)."""
-        image = cv2.cvtColor(cv2.convertScaleAbs(light, alpha=self._alpha), cv2.COLOR_BGRA2BGR)
+        cv2.convertScaleAbs(light, dst=self._bytes, alpha=self._alpha)
+        image = cv2.cvtColor(self._bytes, cv2.COLOR_BGRA2BGR)
         kx, ky = (min(int(abs(s)), 31) for s in smear_px)
         if kx >= 2 or ky >= 2:
             image = cv2.blur(image, (max(kx, 1), max(ky, 1)))
@@ -56,8 +58,7 @@ class Sensor:
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Draw noise in grey levels: fine in brightness, coarser and bluish in colour."""
-    fine = rng.standard_normal((*shape, 1), np.float32)
-    fine = cv2.GaussianBlur(fine, (0, 0), 0.6)[..., None]
-    colour = cv2.GaussianBlur(rng.standard_normal((*shape, 3), np.float32), (0, 0), 1.4)
-    colour *= np.array([7.5, 4.5, 6.0], np.float32)
-    return np.asarray(3.4 * fine + colour, np.float32)
+    fine = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), 0.6)
+    coarse = cv2.GaussianBlur(rng.standard_normal((*shape, 3), np.float32), (0, 0), 1.4)
+    colour = coarse * np.array([7.5, 4.5, 6.0], np.float32)
+    return np.asarray(3.4 * fine[..., None] + colour, np.float32)

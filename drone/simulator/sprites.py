@@ -79,7 +79,7 @@ class Sprite:
         to_body: 3 x 3 map from raster px to body m (x right, y ahead).
         outline: (N, 3) points of the body's hull in body m, for its box.
         keep: (H, W, 4) uint16, the part of the (encoded) light that its shadow leaves.
-        headlights: places of the lights, (x, y, z) in body m.
+        headlights: (N, 3) places of the lights, x, y, z in body m.
         taillights: the same behind.
     """
 
@@ -87,8 +87,8 @@ class Sprite:
     to_body: npt.NDArray[np.float64]
     outline: npt.NDArray[np.float64]
     keep: npt.NDArray[np.uint16]
-    headlights: tuple[tuple[float, float, float], ...] = ()
-    taillights: tuple[tuple[float, float, float], ...] = ()
+    headlights: npt.NDArray[np.float64]
+    taillights: npt.NDArray[np.float64]
 
 
 class _Raster:
@@ -113,7 +113,7 @@ class _Raster:
         dy = np.abs(by - (y0 + y1) / 2) - ((y1 - y0) / 2 - r)
         outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
         distance = outside + np.minimum(np.maximum(dx, dy), 0) - r
-        return np.clip(0.5 - distance * self.px_m, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(0.5 - distance * self.px_m, 0, 1), np.float32)
 
 
 def _painted(
@@ -168,8 +168,8 @@ def vehicle_sprite(model: str, paint: str) -> Sprite:
         to_body=raster.to_body(),
         outline=np.array(outline),
         keep=_shadow(np.asarray(shadow, np.float32), 0.75),
-        headlights=tuple((x, hl, 0.65) for x in spread),
-        taillights=tuple((x, -hl, 0.75) for x in spread),
+        headlights=np.array([(x, hl, 0.65) for x in spread]),
+        taillights=np.array([(x, -hl, 0.75) for x in spread]),
     )
 
 
@@ -233,8 +233,7 @@ def person_sprite(cloth: str, stride: int) -> Sprite:
     skin = (0.12, 0.2, 0.32)
     slices = (
         Slice(0.08, _painted(feet, _TYRE)),
-        Slice(0.45, _painted(legs, (0.05, 0.05, 0.06))),
-        Slice(0.85, _painted(legs, (0.05, 0.05, 0.06))),
+        Slice(0.6, _painted(legs, (0.05, 0.05, 0.06))),
         Slice(1.1, _painted(chest, colour, 0.75)),
         Slice(1.32, _painted(chest, colour)),
         Slice(1.58, _over(_painted(head, skin), _painted(head * 0.6, (0.02, 0.02, 0.03)))),
@@ -243,8 +242,9 @@ def person_sprite(cloth: str, stride: int) -> Sprite:
     outline = [(0.11 * np.cos(a), 0.04 + 0.12 * np.sin(a), 1.58) for a in ring]
     outline += [(0.32 * np.cos(a), 0.15 * np.sin(a), 1.2) for a in ring]
     outline += [(sx * 0.14, sx * -swing + sy * 0.14, 0.06) for sx in (-1, 1) for sy in (-1, 1)]
+    none = np.zeros((0, 3))
     shadow = np.asarray(cv2.GaussianBlur(chest, (0, 0), PERSON_PX_M * 0.12), np.float32)
-    return Sprite(slices, raster.to_body(), np.array(outline), _shadow(shadow, 0.7))
+    return Sprite(slices, raster.to_body(), np.array(outline), _shadow(shadow, 0.7), none, none)
 
 
 @lru_cache(maxsize=16)
