@@ -175,6 +175,15 @@ def _number(stem: str) -> int:
     return int(digits[-1]) if digits else -1
 
 
+def read_flags_of(folder: Path, sequence: str, data_set: DataSet) -> frozenset[str]:
+    """Read a sequence's flags from a folder of flag files; empty where there is none."""
+    for suffix in ("", "_att", "_attr"):
+        path = folder / f"{sequence}{suffix}.txt"
+        if path.is_file() and data_set.flags:
+            return _read_flags(path, data_set)
+    return frozenset()
+
+
 def _read_flags(path: Path, data_set: DataSet) -> frozenset[str]:
     """Read flags with the names whose number fits; the first names where none does."""
     lines = read_lines(path)

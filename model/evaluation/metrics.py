@@ -42,30 +42,18 @@ def success_steps(convention: Convention) -> Float64:
 
 
 @dataclass(frozen=True)
-class SequenceScore:
-    """Curves and figures of one sequence; shares are of all its frames.
+class Curves:
+    """The three curves and what is read from them; shares are of all frames.
 
     Attributes:
         success: (21,) share of frames with IoU above each of `success_steps`.
         precision: (51,) share of frames with a centre error of at most 0 … 50 px.
         norm_precision: (51,) the same for the error relative to the truth's size, 0 … 0.50.
-        mean_cle_px: mean centre location error over annotated frames, px; NaN without one.
-        mean_iou: mean IoU over annotated frames; NaN without one.
-        ao: average overlap as GOT-10k counts: the first frame left out.
-        sr50: share of frames with IoU above 0.50, read from the success curve.
-        sr75: share of frames with IoU above 0.75.
-        frames: length of the sequence.
     """
 
     success: Float64
     precision: Float64
     norm_precision: Float64
-    mean_cle_px: float
-    mean_iou: float
-    ao: float
-    sr50: float
-    sr75: float
-    frames: int
 
     @property
     def auc(self) -> float:
@@ -86,6 +74,27 @@ class SequenceScore:
     def norm_precision_mean(self) -> float:
         """Normalised precision, the mean of its curve."""
         return float(self.norm_precision.mean())
+
+
+@dataclass(frozen=True)
+class SequenceScore(Curves):
+    """Curves and figures of one sequence.
+
+    Attributes:
+        mean_cle_px: mean centre location error over annotated frames, px; NaN without one.
+        mean_iou: mean IoU over annotated frames; NaN without one.
+        ao: average overlap as GOT-10k counts: the first frame left out.
+        sr50: share of frames with IoU above 0.50, read from the success curve.
+        sr75: share of frames with IoU above 0.75.
+        frames: length of the sequence.
+    """
+
+    mean_cle_px: float
+    mean_iou: float
+    ao: float
+    sr50: float
+    sr75: float
+    frames: int
 
 
 def iou_of(a: Float64, b: Float64) -> Float64:
@@ -251,38 +260,15 @@ def cut_boxes(boxes: Float64, frame_size: tuple[int, int]) -> Float64:
 
 
 @dataclass(frozen=True)
-class SetScore:
+class SetScore(Curves):
     """Unweighted mean over sequences of each figure of `SequenceScore`."""
 
-    success: Float64
-    precision: Float64
-    norm_precision: Float64
     mean_cle_px: float
     ao: float
     sr50: float
     sr75: float
     sequences: int
     frames: int
-
-    @property
-    def auc(self) -> float:
-        """Success AUC."""
-        return float(self.success.mean())
-
-    @property
-    def precision_at_20(self) -> float:
-        """Precision at 20 px."""
-        return float(self.precision[PRECISION_PX])
-
-    @property
-    def norm_precision_at_020(self) -> float:
-        """Normalised precision, the value at 0.20."""
-        return float(self.norm_precision[20])
-
-    @property
-    def norm_precision_mean(self) -> float:
-        """Normalised precision, the mean of its curve."""
-        return float(self.norm_precision.mean())
 
 
 def average_scores(scores: Sequence[SequenceScore]) -> SetScore:

@@ -18,7 +18,7 @@ import numpy as np
 
 from model.errors import InputError
 from model.evaluation.errors import LengthError
-from model.evaluation.peers import Opener, PeerTracker, TrackerSpec, open_tracker
+from model.evaluation.peers import Opener, PeerTracker, TrackerOpener, TrackerSpec
 from model.evaluation.runs import (
     TrackRun,
     is_finished,
@@ -125,17 +125,13 @@ class Worker:
     """Runs jobs; opens each tracker once."""
 
     def __init__(self, open_backend: Opener | None, out: Path) -> None:
-        self._open_backend = open_backend
+        self._opener = TrackerOpener(open_backend)
         self._out = out
-        self._open: dict[TrackerSpec, PeerTracker] = {}
         self._machine = machine_name()
 
     def run(self, job: Job) -> int:
         """Track, write the results, answer the number of tracked frames."""
-        for spec in job.specs:
-            if spec not in self._open:
-                self._open[spec] = open_tracker(spec, self._open_backend)
-        trackers = [self._open[spec] for spec in job.specs]
+        trackers = [self._opener.open(spec) for spec in job.specs]
         runs = track_sequence(trackers, job.sequence, self._machine)
         for spec, fingerprint, run in zip(job.specs, job.fingerprints, runs, strict=True):
             write_run(self._out, job.sequence, spec.name, run, {"fingerprint": fingerprint})
@@ -143,9 +139,7 @@ class Worker:
 
     def close(self) -> None:
         """Close every tracker."""
-        for tracker in self._open.values():
-            tracker.close()
-        self._open.clear()
+        self._opener.close()
 
 
 def run_ope(

@@ -17,7 +17,7 @@ from model.geometry import Box, Image
 from model.tracker import Tracker, TrackState
 
 Opener = Callable[[Path, str], Backend]
-"""Opens an exported engine or a checkpoint on a device, as `open_backend(path, "cpu")`."""
+"""Opens an exported engine or a checkpoint with a runtime, as `open_backend(path, "auto")`."""
 
 CLASSICAL = ("kcf", "mil", "csrt")
 WITH_MODELS = ("nano", "vit", "dasiamrpn")
@@ -45,10 +45,10 @@ class PeerTracker(Protocol):
 
 
 class EngineTracker:
-    """Our tracker around an engine."""
+    """Our tracker around an engine, which several may share: it is closed elsewhere."""
 
     def __init__(self, backend: Backend, config: TrackerConfig | None = None) -> None:
-        """Args: backend: closed by `close`. config: replaces the engine's own."""
+        """Args: backend: the engine. config: replaces the engine's own."""
         self._backend = backend
         self._tracker = Tracker(backend, config)
         self._state: TrackState | None = None
@@ -73,8 +73,8 @@ class EngineTracker:
         return result.box, result.score
 
     def close(self) -> None:
-        """Close the engine."""
-        self._backend.close()
+        """Forget the target."""
+        self._state = None
 
 
 class OpenCvTracker:
@@ -130,7 +130,7 @@ class TrackerSpec:
         name: folder name of its results and row of the tables.
         path: engine, checkpoint or models; None where none is needed.
         command: what starts a TraX tracker.
-        device: for engines.
+        engine: runtime that computes, for `kind` engine.
         config: replaces the engine's configuration.
     """
 
@@ -138,11 +138,11 @@ class TrackerSpec:
     name: str
     path: Path | None = None
     command: tuple[str, ...] = ()
-    device: str = "cpu"
+    engine: str = "auto"
     config: TrackerConfig | None = None
 
 
-def parse_spec(text: str, device: str = "cpu") -> TrackerSpec:
+def parse_spec(text: str, engine: str = "auto") -> TrackerSpec:
     """Read a tracker as the command line names it.
 
     `kcf`, `mil`, `csrt`; `nano:DIR`, `vit:FILE`, `dasiamrpn:DIR` with the user's models;
@@ -172,29 +172,53 @@ def parse_spec(text: str, device: str = "cpu") -> TrackerSpec:
         known = ", ".join((*CLASSICAL, *(f"{k}:PATH" for k in WITH_MODELS), "trax:COMMAND"))
         raise PeerError(f"tracker {text!r}: expected an engine's folder, a checkpoint, or {known}")
     name = path.resolve().name
-    return TrackerSpec("engine", label or name.removesuffix(".pt"), path, device=device)
+    return TrackerSpec("engine", label or name.removesuffix(".pt"), path, engine=engine)
 
 
-def open_tracker(spec: TrackerSpec, open_backend: Opener | None) -> PeerTracker:
-    """Open a tracker.
+class TrackerOpener:
+    """Opens trackers; those of the same engine share it."""
 
-    Args:
-        spec: which.
-        open_backend: opens engines and checkpoints; needed for those alone.
+    def __init__(self, open_backend: Opener | None) -> None:
+        """Args: open_backend: opens engines and checkpoints; needed for those alone."""
+        self._open_backend = open_backend
+        self._backends: dict[tuple[Path, str], Backend] = {}
+        self._trackers: dict[TrackerSpec, PeerTracker] = {}
 
-    Raises:
-        PeerError, InputError: it cannot be opened.
-    """
-    if spec.kind == "engine":
-        if open_backend is None or spec.path is None:
+    def open(self, spec: TrackerSpec) -> PeerTracker:
+        """Open a tracker, once.
+
+        Raises:
+            PeerError, InputError: it cannot be opened.
+        """
+        if spec not in self._trackers:
+            self._trackers[spec] = self._make(spec)
+        return self._trackers[spec]
+
+    def close(self) -> None:
+        """Close every tracker and engine."""
+        for tracker in self._trackers.values():
+            tracker.close()
+        for backend in self._backends.values():
+            backend.close()
+        self._trackers.clear()
+        self._backends.clear()
+
+    def _make(self, spec: TrackerSpec) -> PeerTracker:
+        if spec.kind == "engine":
+            return EngineTracker(self._backend(spec), spec.config)
+        if spec.kind == "trax":
+            from model.evaluation.trax_client import TraxTracker
+
+            return TraxTracker(spec.command)
+        return OpenCvTracker(_creator(spec), f"OpenCV {cv2.__version__} (CPU)")
+
+    def _backend(self, spec: TrackerSpec) -> Backend:
+        if self._open_backend is None or spec.path is None:
             raise PeerError(f"tracker {spec.name}: no opener of engines was given")
-        return EngineTracker(open_backend(spec.path, spec.device), spec.config)
-    if spec.kind == "trax":
-        from model.evaluation.trax_client import TraxTracker
-
-        return TraxTracker(spec.command)
-    create = _creator(spec)
-    return OpenCvTracker(create, f"OpenCV {cv2.__version__} (CPU)")
+        key = (spec.path, spec.engine)
+        if key not in self._backends:
+            self._backends[key] = self._open_backend(*key)
+        return self._backends[key]
 
 
 def _creator(spec: TrackerSpec) -> Callable[[], Any]:

@@ -202,7 +202,8 @@ def _by_sequence(scored: Listing[ScoredRun]) -> list[list[ScoredRun]]:
 def _sequence_blocks(scored: Listing[ScoredRun], options: ReportOptions) -> list[Block]:
     """AUC of every sequence, linked to the worst frames of ours."""
     trackers = list(dict.fromkeys(s.tracker for s in scored))
-    rows, figures = [], []
+    rows: list[tuple[Cell, ...]] = []
+    figures: list[Figure] = []
     for group in _by_sequence(scored):
         sequence = group[0].sequence
         mine = next((s for s in group if s.tracker == options.ours), None)
@@ -219,7 +220,9 @@ def _sequence_blocks(scored: Listing[ScoredRun], options: ReportOptions) -> list
         rows.append((name, Cell(str(len(sequence))), *cells))
     caption = f"Success AUC; the name links to the worst frame of {options.ours}"
     table = Table(("sequence", "frames", *trackers), tuple(rows), caption)
-    pictures = [Heading(f"Worst frames of {options.ours}"), *figures] if figures else []
+    pictures: list[Block] = (
+        [Heading(f"Worst frames of {options.ours}"), *figures] if figures else []
+    )
     return [Heading("Sequences"), table, *pictures]
 
 
