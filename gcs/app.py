@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -126,4 +127,6 @@ def serve(station: Station, listener: socket.socket) -> None:
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    Server(config, station).run(sockets=[listener])
+    # The server raises the signal once more after its graceful stop.
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config, station).run(sockets=[listener])

@@ -21,26 +21,23 @@ def build_station(settings: Settings) -> Station:
 
     Raises:
         InputError: the model, its manifest or the engine's name cannot be used.
-        SourceError: the source cannot be opened.
+        SourceError: a file or folder cannot be read; a live source may come later.
         BackendError: the engine does not start.
     """
     settings.check_exposure()
     source = open_source(settings.source, realtime=True)
     model, engine = choose_model(settings)
-    backend = open_backend(model, engine)
+    if not source.live:
+        source.open()
     try:
-        station = assemble(
-            settings,
-            source,
-            backend,
-            control=control_of(source),
-            manifest=describe_model(model),
-        )
-        station.open_source()
+        backend = open_backend(model, engine)
     except BaseException:
         source.close()
-        backend.close()
         raise
+    control, manifest = control_of(source), describe_model(model)
+    station = assemble(settings, source, backend, control=control, manifest=manifest)
+    if source.live:
+        station.connect()
     return station
 
 
@@ -75,8 +72,6 @@ def describe_model(model: Path) -> dict[str, Any]:
 
 def control_of(source: FrameSource) -> VehicleControl | None:
     """The source's own camera control, where it has one."""
-    try:
-        from drone.simulator import NightSimulator
-    except ImportError:
-        return None
+    from drone.simulator import NightSimulator  # draws, so it is imported only here
+
     return source if isinstance(source, NightSimulator) else None

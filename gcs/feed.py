@@ -101,13 +101,22 @@ class Feed:
         self.source.open()
         self._heard_ns = self._clock()
 
-    def reopen(self, reason: str) -> None:
-        """Open the source anew in the background, later after each failure (0.5 → 5 s)."""
+    def reopen(self, reason: str, delay_s: float | None = None) -> None:
+        """Open the source anew in the background.
+
+        Args:
+            reason: told to the operator.
+            delay_s: wait before it; None waits longer after each failure (0.5 → 5 s).
+        """
+        if self._opening is not None:
+            self._opening.cancel()
         self.video = Video.STALLED if self.newest_ns is not None else Video.CONNECTING
         self.message = reason
         self._offset = self._last_number + 1
-        self._opening = Opening(self.source, self._delay_s)
-        self._delay_s = min(2 * self._delay_s, LAST_DELAY_S)
+        if delay_s is None:
+            delay_s = self._delay_s
+            self._delay_s = min(2 * delay_s, LAST_DELAY_S)
+        self._opening = Opening(self.source, delay_s)
 
     def close(self) -> None:
         """Stop reading and free the source."""
@@ -180,9 +189,7 @@ class Feed:
 
     def _end(self) -> None:
         if self._repeat:
-            self._delay_s = 0.0
-            self.reopen("starting the video anew")
-            self._delay_s = FIRST_DELAY_S
+            self.reopen("starting the video anew", delay_s=0.0)
         else:
             self.video = Video.ENDED
             self.message = "the video has ended"

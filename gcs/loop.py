@@ -11,20 +11,17 @@ from dataclasses import dataclass
 from drone.control import VehicleControl
 from drone.errors import ControlError
 from drone.frame import Frame
+from gcs.beginning import NoVideoError, begin_target
 from gcs.feed import Feed, Video
 from gcs.follow import Decision, Follow
-from gcs.history import History, thin_out
+from gcs.history import History
 from gcs.journal import Journal
 from gcs.output import Output, Step
-from gcs.requests import HoldOrder, Orders, StartOrder, StopOrder
-from gcs.schemas import Started, Stopped
-from gcs.selection import select_box
+from gcs.requests import HoldOrder, Orders, ReopenOrder, StartOrder, StopOrder
+from gcs.schemas import Started, StartRequest, Stopped
 from gcs.session import Phase, Session
 from gcs.target import Answer, Target
-from gcs.truth import match_target
 from model.confidence import ConfidenceConfig, Level
-from model.errors import MlkdError
-from model.geometry import Box
 from model.tracker import Tracker
 
 logger = logging.getLogger(__name__)
@@ -32,19 +29,8 @@ logger = logging.getLogger(__name__)
 READ_TIMEOUT_S = 0.1
 """Longest wait for a frame; a stop is heard within it even when the video stands still."""
 
-MAX_REPLAY = 40
-"""Most updates that carry a target from the frame it was drawn on to the newest one."""
-
 MAX_FAILURES = 100
 """Passes in a row that may fail before the loop gives up, visibly."""
-
-
-class NoVideoError(MlkdError, RuntimeError):
-    """A request that needs a picture came before there was one."""
-
-
-class UnknownTargetError(MlkdError, LookupError):
-    """The annotated target that was asked for is not in the frame."""
 
 
 @dataclass(frozen=True)
@@ -156,66 +142,50 @@ class Loop:
         for order in self.orders.take():
             if isinstance(order, HoldOrder):
                 self._parts.history.hold(order.frame_id)
+            elif isinstance(order, ReopenOrder):
+                self._parts.feed.reopen("opened anew by the operator", delay_s=0.0)
             elif order.answer.set_running_or_notify_cancel():
                 self._answer(order)
 
     def _answer(self, order: StartOrder | StopOrder) -> None:
         try:
             if isinstance(order, StartOrder):
-                order.answer.set_result(self._start(order))
+                order.answer.set_result(self._start(order.request))
             else:
                 order.answer.set_result(self._stop_track())
         except Exception as error:
             # The route turns it into a refusal; the loop goes on.
             order.answer.set_exception(error)
 
-    def _start(self, order: StartOrder) -> Started:
-        request, parts = order.request, self._parts
-        now = parts.clock()
-        session = self.session.start(now)
-        newest = parts.history.newest()
-        if newest is None or parts.feed.video is Video.ENDED:
-            raise NoVideoError(f"there is no picture to track in: {self._why_no_video()}")
-        number = newest.number if request.frame_id is None else request.frame_id
-        first, *later = parts.history.since(number)
-        height, width = first.image.shape[:2]
-        box = select_box(request, width, height)
-        truth = self._choose_truth(request.target, box, first)
-        target = Target(parts.tracker, parts.confidence, first.image, box)
-        learnt = target.box
-        # The newest frame is left to the update of this pass, which also publishes it.
-        passed = thin_out([f for f in later if f is not newest], MAX_REPLAY)
-        for frame in passed:
-            target.update(frame.image)
-        self.session, self._target, self._truth, self._frames = session, target, truth, 0
-        flight_id = parts.output.begin_flight(first, learnt, truth)
-        message = f"tracking from frame {first.number}"
-        replayed = {"frame_id": first.number, "replayed": len(passed)}
-        note = {"box": list(learnt), "truth": truth, **replayed}
-        parts.journal.note("track_started", message, **note)
+    def _start(self, request: StartRequest) -> Started:
+        parts = self._parts
+        session = self.session.start(parts.clock())
+        if parts.feed.video is Video.ENDED:
+            raise NoVideoError("there is no picture to track in: the video has ended")
+        begun = begin_target(request, parts.history, parts.tracker, parts.confidence)
+        self.session, self._target, self._truth = session, begun.target, begun.truth
+        self._frames = 0
+        flight_id = parts.output.begin_flight(begun.frame, begun.box, begun.truth)
+        number, box = begun.frame.number, list(begun.box)
+        parts.journal.note(
+            "track_started",
+            f"tracking from frame {number}",
+            frame_id=number,
+            box=box,
+            truth=begun.truth,
+            replayed=begun.replayed,
+        )
         if parts.output.log_error:
             parts.journal.note("log_failed", parts.output.log_error)
         if parts.follow is not None:
             parts.follow.reset()
         return Started(
             flight_id=flight_id,
-            frame_id=first.number,
-            box=list(learnt),
-            replayed=len(passed),
-            truth=truth,
+            frame_id=number,
+            box=box,
+            replayed=begun.replayed,
+            truth=begun.truth,
         )
-
-    def _why_no_video(self) -> str:
-        feed = self._parts.feed
-        return feed.message or f"the video is {feed.video.value}"
-
-    def _choose_truth(self, wanted: str | None, box: Box, frame: Frame) -> str | None:
-        if wanted is None:
-            return match_target(box, frame.truth)
-        if wanted not in frame.truth:
-            known = ", ".join(sorted(frame.truth)[:20]) or "none in this video"
-            raise UnknownTargetError(f"target {wanted!r} is not annotated; known: {known}")
-        return wanted
 
     def _stop_track(self) -> Stopped:
         flight_id = self._parts.output.flight_id
@@ -299,6 +269,6 @@ class Loop:
         if self.session.active:
             self._end_track(self.died or "the station stops")
         for order in self.orders.take():
-            if not isinstance(order, HoldOrder):
+            if isinstance(order, (StartOrder, StopOrder)):
                 order.answer.set_exception(NoVideoError("the station is stopping"))
         self._parts.feed.close()

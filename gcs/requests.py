@@ -37,7 +37,12 @@ class HoldOrder:
     frame_id: int
 
 
-Order = StartOrder | StopOrder | HoldOrder
+@dataclass(frozen=True)
+class ReopenOrder:
+    """Open the source anew, as to see a file again from its beginning."""
+
+
+Order = StartOrder | StopOrder | HoldOrder | ReopenOrder
 
 
 class Orders:

@@ -24,7 +24,7 @@ from gcs.loop import Loop, LoopParts
 from gcs.output import Identity, Look, Output
 from gcs.problems import ProblemError
 from gcs.recorder import Recorder
-from gcs.requests import BusyError, StartOrder, StopOrder
+from gcs.requests import BusyError, ReopenOrder, StartOrder, StopOrder
 from gcs.schemas import Health, Started, Status, Stopped
 from gcs.settings import Settings
 from model.backend import Backend
@@ -62,16 +62,22 @@ class Station:
         if not self.loop.alive:
             self.backend.close()
 
-    def open_source(self) -> None:
-        """Open the source; a live one that is absent is tried again later.
+    def connect(self) -> None:
+        """Open a live source in the background; one that is absent is tried again later."""
+        self.feed.reopen("connecting", delay_s=0.0)
+
+    def order(self, order: StartOrder | StopOrder | ReopenOrder) -> None:
+        """Hand an order to the loop.
 
         Raises:
-            SourceError: a file or folder cannot be read.
+            ProblemError: the loop is dead or flooded.
         """
-        if self.feed.source.live:
-            self.feed.reopen("connecting")
-        else:
-            self.feed.open()
+        if not self.loop.alive:
+            raise unavailable(f"the loop is not running: {self.loop.died or 'stopped'}")
+        try:
+            self.loop.orders.put(order)
+        except BusyError as error:
+            raise unavailable(str(error)) from None
 
     async def ask(self, order: StartOrder | StopOrder) -> Started | Stopped:
         """Hand an order to the loop and wait for its answer.
@@ -80,12 +86,7 @@ class Station:
             ProblemError: the loop is dead, stuck or flooded.
             Exception: whatever the loop answered with.
         """
-        if not self.loop.alive:
-            raise unavailable(f"the loop is not running: {self.loop.died or 'stopped'}")
-        try:
-            self.loop.orders.put(order)
-        except BusyError as error:
-            raise unavailable(str(error)) from None
+        self.order(order)
         answer: Future[Any] = order.answer
         try:
             waited: Started | Stopped = await asyncio.wait_for(

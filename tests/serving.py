@@ -36,9 +36,13 @@ def make_station(
     follow: Follow | None = None,
     **flags: Any,
 ) -> Station:
-    """A station around a moving square; its source is open, its loop is not started."""
+    """A station around a moving square; its source is open, its loop is not started.
+
+    It is patient unless told otherwise: a loaded machine must not look like a stalled source.
+    """
+    patience = {"stall_s": 10.0, "reconnect_s": 60.0}
     station = assemble(
-        settings_for(folder, **flags),
+        settings_for(folder, **{**patience, **flags}),
         source or MovingSource(),
         backend or BrightnessBackend(),
         control=control,

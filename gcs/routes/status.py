@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from gcs.schemas import Health, Notice, Status
+from gcs.requests import ReopenOrder
+from gcs.schemas import Health, Notice, Problem, Status
 from gcs.station import CurrentStation
 
 router = APIRouter(tags=["status"])
@@ -20,6 +21,13 @@ async def read_status(station: CurrentStation) -> Status:
 async def read_events(station: CurrentStation) -> list[Notice]:
     """The last events, oldest first."""
     return list(station.journal.events)
+
+
+@router.post("/api/source/reopen", status_code=202, responses={503: {"model": Problem}})
+async def reopen_source(station: CurrentStation) -> Response:
+    """Open the source anew: a file from its beginning, a camera by a new connection."""
+    station.order(ReopenOrder())
+    return Response(status_code=202)
 
 
 @router.get("/health", responses={503: {"model": Health}})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from gcs.beginning import NoVideoError, UnknownTargetError
 from gcs.history import FrameGoneError
-from gcs.loop import NoVideoError, UnknownTargetError
 from gcs.problems import ProblemError
 from gcs.requests import StartOrder, StopOrder
 from gcs.schemas import Problem, Started, StartRequest, Stopped

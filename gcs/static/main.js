@@ -87,6 +87,7 @@ function toggleNight() {
 }
 
 at("stop").addEventListener("click", () => stop().catch(refused));
+at("again").addEventListener("click", () => post("/api/source/reopen").catch(refused));
 at("hide").addEventListener("click", toggleBox);
 at("night").addEventListener("click", toggleNight);
 

@@ -149,6 +149,7 @@ export class Panel {
 
   explain(age) {
     const { header } = this;
+    at("again").hidden = !(this.linked && header?.video === "ENDED");
     if (!this.linked) {
       const since = (performance.now() - this.linkLostMs) / 1000;
       text("stale-title", `NO LINK ${since.toFixed(1)} s`);

@@ -202,6 +202,14 @@ def test_snapshot(client: MemoryClient) -> None:
     problem(client.get("/api/snapshot.jpg?marked=perhaps"), 422)
 
 
+def test_the_source_can_be_opened_anew(client: MemoryClient, station: Station) -> None:
+    assert client.post("/api/source/reopen").status_code == 202
+    before = station.status().frame_id or 0
+    wait_until(lambda: (station.status().frame_id or 0) > before + 3)
+    station.loop.stop()
+    problem(client.post("/api/source/reopen"), 503)
+
+
 def test_health_and_events(client: MemoryClient) -> None:
     health = client.get("/health")
     assert health.status_code == 200

@@ -46,7 +46,7 @@ def drain(socket: ClientConnection) -> None:
 
 @pytest.fixture
 def station(tmp_path: Path) -> Station:
-    return make_station(tmp_path, MovingSource(30), max_viewers=2)
+    return make_station(tmp_path, MovingSource(30), max_viewers=2, stall_s=0.5)
 
 
 @pytest.fixture
