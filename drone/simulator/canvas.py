@@ -31,8 +31,9 @@ def encode(linear: Float | float) -> Light:
 
 def opaque(layer: Light) -> Mask:
     """Give the mask (255 or 0) of the pixels whose fourth channel is above one half."""
-    alpha = cv2.extractChannel(layer, 3)
-    return np.asarray(cv2.compare(alpha, np.array([32768.0]), cv2.CMP_GT), np.uint8)
+    # Not cv2.compare: it takes a layer of one pixel for a scalar and refuses it.
+    mask = cv2.inRange(cv2.extractChannel(layer, 3), np.array([32769.0]), np.array([FULL]))
+    return np.asarray(mask, np.uint8)
 
 
 @dataclass(frozen=True)
