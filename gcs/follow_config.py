@@ -29,7 +29,7 @@ class FollowConfig:
     """Share of the target's own angular rate that is added, 0..1."""
     dead_zone: float = 0.05
     """Error of the centre that is left alone, fraction of the frame."""
-    quiet_deg_s: float = 1.0
+    quiet_deg_s: float = 2.0
     """Inside the dead zone a feed-forward rate below this is not worth a command."""
     forward_gain_m_s: float = 4.0
     """Speed for each unit of ln(distance / distance at the confirmation)."""
@@ -62,14 +62,16 @@ class FollowConfig:
     fov_deg: float = 69.0
     """Horizontal field of view where the source does not tell its own (ANAFI, video, wide)."""
 
-    measure_noise: float = 0.004
+    measure_noise: float = 0.006
     """Standard deviation of a box centre, fraction of the frame's width."""
     size_noise: float = 0.05
     """Standard deviation of ln(box side)."""
-    turn_noise_deg2_s3: float = 400.0
+    turn_noise_deg2_s3: float = 150.0
     """How freely the target's angular rate may change (density of white acceleration)."""
     size_change_noise_s3: float = 0.05
     """The same for ln(box side)."""
+    drift_noise_deg2_s3: float = 100.0
+    """The same for the yaw that the vehicle turns beyond what it was told."""
     response_s: float = 0.12
     """Time constant with which vehicle and gimbal take up a commanded rate."""
     dead_time_s: float = 0.05
@@ -182,8 +184,8 @@ _ABOVE_ZERO = (
     "yaw_gain_per_s", "pitch_gain_per_s", "forward_gain_m_s", "forward_cone", "full_yaw_deg_s",
     "full_gimbal_pitch_deg_s", "full_forward_m_s", "clamp", "slew_yaw_deg_s2",
     "slew_gimbal_pitch_deg_s2", "slew_forward_m_s2", "fov_deg", "measure_noise", "size_noise",
-    "turn_noise_deg2_s3", "size_change_noise_s3", "response_s", "command_age_ms", "low_frames",
-    "regain_frames", "jump", "stick_threshold",
+    "turn_noise_deg2_s3", "size_change_noise_s3", "drift_noise_deg2_s3", "response_s",
+    "command_age_ms", "low_frames", "regain_frames", "jump", "stick_threshold",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "feed_forward", "dead_zone", "quiet_deg_s", "forward_dead_zone", "max_backward_m_s",

@@ -182,6 +182,7 @@ class Pilot:
         A vehicle out of reach is noted, not raised: the target is tracked on, and the vehicle's
         own expiry makes it neutral.
         """
+        refusal: str | None = None
         with self._lock:
             if self._watch.level is ControlLevel.OFF and not command.is_neutral:
                 return
@@ -189,8 +190,6 @@ class Pilot:
                 self._control.send(command)
             except ControlError as error:
                 refusal = str(error)
-            else:
-                refusal = None
             fresh, self._refusal = refusal != self._refusal, refusal
         if refusal is not None and fresh:
             self._note("control_failed", refusal)

@@ -21,7 +21,11 @@ from model.geometry import Box
 
 BEGIN_TURN_SD_DEG_S = 15.0
 BEGIN_SIZE_SD_S = 0.3
-"""How fast a new target may be, before its second box tells."""
+BEGIN_DRIFT_SD_DEG_S = 3.0
+"""How fast these may change before a second measurement tells."""
+
+YAW_SD_DEG = 0.5
+"""Standard deviation of the yaw in telemetry against the modelled one."""
 
 LONGEST_STEP_S = 0.1
 """A pause longer than this is no licence for a larger change of the command."""
@@ -52,6 +56,9 @@ class Aim:
     Attributes:
         azimuth, elevation: in the world, deg.
         size: ln of the box side over the frame width.
+        drift: how far the vehicle has turned beyond what it was told, deg; its velocity is what
+            wind or a wrong model of the vehicle costs. At rest where telemetry has no yaw: there
+            it is part of the azimuth's own velocity.
         camera_ns: capture of the newest sighting.
         camera_yaw_deg, camera_pitch_deg: where the camera pointed then.
         said_yaw, said_pitch: whether telemetry said so; else it is summed from the commands.
@@ -61,6 +68,7 @@ class Aim:
     azimuth: Motion
     elevation: Motion
     size: Motion
+    drift: Motion
     camera_ns: int
     camera_yaw_deg: float
     camera_pitch_deg: float
@@ -112,24 +120,25 @@ def observe(servo: Servo, seen: Sighting, config: FollowConfig) -> Servo:
     box = seen.box
     turn, elevation = bearing_deg(box.cx, box.cy, seen.width_px, seen.height_px, fov, pitch)
     size = 0.5 * math.log(max(box.area, 1.0)) - math.log(seen.width_px)
-    sd = config.measure_noise * fov
+    at, sd = seen.captured_ns, config.measure_noise * fov
+    modelled = servo.turns.turned(at, config.response_s, config.dead_time_s)[0]
     if aim is None or (aim.said_yaw, aim.said_pitch) != (said_yaw, said_pitch):
         # Angles of another origin cannot be weighed against the old ones: begin anew.
-        at = seen.captured_ns
         azimuths = kalman.begin(yaw + turn, at, sd, BEGIN_TURN_SD_DEG_S)
         elevations = kalman.begin(elevation, at, sd, BEGIN_TURN_SD_DEG_S)
         sizes = kalman.begin(size, at, config.size_noise, BEGIN_SIZE_SD_S)
+        drift = kalman.begin(yaw - modelled, at, YAW_SD_DEG, BEGIN_DRIFT_SD_DEG_S)
     else:
         azimuth = nearest_turn_deg(yaw + turn, aim.azimuth.position)
+        beyond = nearest_turn_deg(yaw - modelled, aim.drift.position)
         density = config.turn_noise_deg2_s3
-        azimuths = _filter(aim.azimuth, azimuth, seen.captured_ns, density, sd)
-        elevations = _filter(aim.elevation, elevation, seen.captured_ns, density, sd)
-        sizes = _filter(
-            aim.size, size, seen.captured_ns, config.size_change_noise_s3, config.size_noise
-        )
+        azimuths = _filter(aim.azimuth, azimuth, at, density, sd)
+        elevations = _filter(aim.elevation, elevation, at, density, sd)
+        sizes = _filter(aim.size, size, at, config.size_change_noise_s3, config.size_noise)
+        drift = _filter(aim.drift, beyond, at, config.drift_noise_deg2_s3, YAW_SD_DEG)
     ratio = seen.height_px / seen.width_px
-    pose = (seen.captured_ns, yaw, pitch, said_yaw, said_pitch)
-    return replace(servo, aim=Aim(azimuths, elevations, sizes, *pose, fov, ratio))
+    pose = (at, yaw, pitch, said_yaw, said_pitch)
+    return replace(servo, aim=Aim(azimuths, elevations, sizes, drift, *pose, fov, ratio))
 
 
 def steer(servo: Servo, now_ns: int, config: FollowConfig) -> RateCommand:
@@ -145,14 +154,18 @@ def steer(servo: Servo, now_ns: int, config: FollowConfig) -> RateCommand:
     azimuth = kalman.predict(aim.azimuth, now_ns, config.turn_noise_deg2_s3)
     elevation = kalman.predict(aim.elevation, now_ns, config.turn_noise_deg2_s3)
     size = kalman.predict(aim.size, now_ns, config.size_change_noise_s3)
-    yaw_error = nearest_turn_deg(azimuth.position - aim.camera_yaw_deg - yaw_since, 0.0)
+    drifted = aim.drift.velocity * (now_ns - aim.camera_ns) * 1e-9
+    yaw_now = aim.camera_yaw_deg + yaw_since + drifted
+    yaw_error = nearest_turn_deg(azimuth.position - yaw_now, 0.0)
     pitch_now = aim.camera_pitch_deg + pitch_since
     pitch_error = elevation.position - pitch_now
     # An azimuth counts for less of the picture the steeper the camera looks.
     across = yaw_error * math.cos(math.radians(pitch_now)) / aim.fov_deg
     along = pitch_error / (aim.fov_deg * aim.frame_ratio)
-    yaw = _rate(yaw_error, across, azimuth.velocity, config.yaw_gain_per_s, config)
-    pitch = _rate(pitch_error, along, elevation.velocity, config.pitch_gain_per_s, config)
+    ahead = config.feed_forward * (azimuth.velocity - aim.drift.velocity)
+    yaw = _rate(yaw_error, across, ahead, config.yaw_gain_per_s, config)
+    ahead = config.feed_forward * elevation.velocity
+    pitch = _rate(pitch_error, along, ahead, config.pitch_gain_per_s, config)
     forward = _forward(servo.wanted_size, size.position, across, config)
     return _limit(servo.last, yaw, pitch, forward, pitch_now, now_ns, config)
 
@@ -182,10 +195,9 @@ def _filter(motion: Motion, measured: float, at_ns: int, density: float, sd: flo
 
 
 def _rate(
-    error_deg: float, error_share: float, target_deg_s: float, gain: float, config: FollowConfig
+    error_deg: float, error_share: float, ahead: float, gain: float, config: FollowConfig
 ) -> float:
-    """Proportional beyond the dead zone, plus the target's own rate."""
-    ahead = config.feed_forward * target_deg_s
+    """Proportional beyond the dead zone, plus the rate that keeps up, deg/s."""
     excess = abs(error_share) - config.dead_zone
     if excess <= 0:
         return ahead if abs(ahead) >= config.quiet_deg_s else 0.0
