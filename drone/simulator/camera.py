@@ -67,7 +67,7 @@ class PinholeCamera:
 
     def plane_homography(self, height_m: float = 0.0) -> Float:
         """Give the 3 x 3 map from (x, y, 1) on the level plane at `height_m` to the picture."""
-        plane = self._ground_plane.copy()
+        plane: Float = self._ground_plane.copy()
         plane[:, 2] += self._matrix[:, 2] * height_m
         return plane
 

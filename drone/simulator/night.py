@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from drone.control import RateCommand
@@ -216,8 +217,8 @@ class NightSimulator:
             self._traffic.step(h)
             command = self._command()
             pose = self._wind.blow(self._flight.pose, h)
-            state = FlightState(**{**vars(self._flight), "pose": pose})
-            self._flight = fly(state, command, h, self._dynamics, WORLD_M)
+            blown = replace(self._flight, pose=pose)
+            self._flight = fly(blown, command, h, self._dynamics, WORLD_M)
 
     def _command(self) -> RateCommand:
         now_ns = self.now_ns
@@ -232,12 +233,14 @@ class NightSimulator:
         assert self._renderer is not None
         flight = self._flight
         camera = self._renderer.camera(flight.pose)
-        smear = (
-            flight.yaw_deg_s * math.sin(math.radians(-flight.pose.pitch_deg - 90.0) + math.pi / 2),
-            flight.gimbal_deg_s,
+        # Yaw turns the picture around the vertical: at its middle it moves by the part that is
+        # across the line of sight.
+        px_s = camera.focal_px * math.pi / 180
+        across = math.cos(math.radians(flight.pose.pitch_deg))
+        smear_px = (
+            flight.yaw_deg_s * across * px_s * _EXPOSURE_S,
+            flight.gimbal_deg_s * px_s * _EXPOSURE_S,
         )
-        px_deg = camera.focal_px * math.pi / 180
-        smear_px = (smear[0] * px_deg * _EXPOSURE_S, smear[1] * px_deg * _EXPOSURE_S)
         image, self.seen = self._renderer.render(
             flight.pose, self._traffic.actors, self._number, smear_px
         )

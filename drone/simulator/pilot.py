@@ -10,7 +10,7 @@ from drone.simulator.camera import CameraPose
 from drone.simulator.flight import FlightState
 from drone.simulator.scenarios import Scenario
 
-_SWAY_RIGHT_M, _SWAY_AHEAD_M = 8.0, 4.0
+_SWAY_RIGHT_M, _SWAY_AHEAD_M = 14.0, 6.0
 _SWAY_RIGHT_S, _SWAY_AHEAD_S = 23.0, 17.0
 
 

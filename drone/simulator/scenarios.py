@@ -94,8 +94,8 @@ _ALL = (
         name="occlusion",
         description="large trees hide the target again and again",
         seed=17,
-        tree_gap_m=11.0,
-        tree_radius_m=3.4,
+        tree_gap_m=16.0,
+        tree_radius_m=5.6,
     ),
     Scenario(
         name="alike",
