@@ -27,7 +27,8 @@ def build_station(settings: Settings) -> Station:
     settings.check_exposure()
     source = open_source(settings.source, realtime=True)
     model, engine = choose_model(settings)
-    if not source.live:
+    later = opens_later(source)
+    if not later:
         source.open()
     try:
         backend = open_backend(model, engine)
@@ -36,7 +37,7 @@ def build_station(settings: Settings) -> Station:
         raise
     control, manifest = control_of(source), describe_model(model)
     station = assemble(settings, source, backend, control=control, manifest=manifest)
-    if source.live:
+    if later:
         station.connect()
     return station
 
@@ -68,6 +69,14 @@ def describe_model(model: Path) -> dict[str, Any]:
         return {"model": model.name}
     files = open_model(model)
     return {"model": model.name, "engine_sha256": files.digest}
+
+
+def opens_later(source: FrameSource) -> bool:
+    """Tell a camera, which may come while the station runs, from a file, which is there or not."""
+    from drone.images import ImageFolderSource
+    from drone.video_file import VideoFileSource
+
+    return not isinstance(source, (VideoFileSource, ImageFolderSource))
 
 
 def control_of(source: FrameSource) -> VehicleControl | None:
