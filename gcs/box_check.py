@@ -19,7 +19,8 @@ def find_flaw(
 
     Args:
         last: the last good box; None where none is believed.
-        last_ns: its capture, or that of the last one before a loss.
+        last_ns: capture of the last frame that was looked at. A box may be farther from the last
+            good one after a gap in the video, but not for being refused again and again.
         now: the answer and its frame.
         config: limits.
 
@@ -52,7 +53,7 @@ def _broken(box: Box, at_ns: int, last_ns: int | None, now: Situation) -> str | 
     if at_ns > now.now_ns + LATEST_AHEAD_NS:
         return f"captured {(at_ns - now.now_ns) / 1e6:.0f} ms in the future"
     if last_ns is not None and at_ns <= last_ns:
-        return "not newer than the last box"
+        return "not newer than the last frame"
     return None
 
 

@@ -19,7 +19,7 @@ from gcs.situation import Action, ControlLevel, Situation, Verdict, Watch
 def grant(watch: Watch, level: ControlLevel) -> Watch:
     """Set the level by the operator's wish; a confirmation does not outlive the change."""
     if watch.level is ControlLevel.OFF:
-        watch = replace(lose(watch), good_ns=None)
+        watch = replace(lose(watch), good_ns=None, seen_ns=None)
     return replace(watch, level=level, confirmed=False)
 
 
@@ -90,8 +90,11 @@ def _take_in(watch: Watch, now: Situation, config: FollowConfig) -> Watch:
     if now.captured_ns is None:
         return watch
     doubtful = now.low or now.box is None
+    last_seen_ns = max(watch.good_ns or 0, watch.seen_ns or 0) or None
     watch = replace(watch, low_run=watch.low_run + 1 if doubtful else 0)
-    flaw = None if now.box is None else find_flaw(watch.good_box, watch.good_ns, now, config)
+    if now.captured_ns <= now.now_ns:
+        watch = replace(watch, seen_ns=max(now.captured_ns, watch.seen_ns or 0))
+    flaw = None if now.box is None else find_flaw(watch.good_box, last_seen_ns, now, config)
     if (doubtful or flaw is not None) and watch.good_run < config.regain_frames:
         watch = replace(watch, good_run=0)
     if now.box is None or flaw is not None:

@@ -85,6 +85,7 @@ class Watch:
         level: granted by the operator.
         confirmed: forward flight was confirmed for this unbroken track.
         good_box, good_ns: last box that passed every check, and its capture.
+        seen_ns: capture of the last frame that was looked at, whatever its answer.
         good_run: good boxes in a row since the last loss.
         low_run: low scores and misses in a row.
         last_ns: time of the last decision.
@@ -96,6 +97,7 @@ class Watch:
     confirmed: bool = False
     good_box: Box | None = None
     good_ns: int | None = None
+    seen_ns: int | None = None
     good_run: int = 0
     low_run: int = 0
     last_ns: int | None = None

@@ -1,0 +1,600 @@
+"""The supervisor: every line of its table, and random histories."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drone.control import RateCommand
+from drone.errors import ControlError
+from drone.frame import Frame, Telemetry
+from gcs import safety
+from gcs.follow_config import FollowConfig
+from gcs.pilot import GrantError, Pilot, situation_of
+from gcs.safety_rules import FLYING_STATES, RETURNING_STATES, RULES
+from gcs.session import Phase
+from gcs.situation import Action, ControlLevel, Situation, Verdict, Watch
+from gcs.target import Answer
+from model.confidence import Level
+from model.geometry import Box
+from tests.fakes import FakeClock, draw_scene
+
+CONFIG = FollowConfig()
+MS = 1_000_000
+NOW_NS = 10**12
+WIDTH, HEIGHT = 1280, 720
+BOX = Box(600, 300, 80, 50)
+WELL = Telemetry(
+    yaw_deg=10.0,
+    gimbal_pitch_deg=-40.0,
+    height_m=40.0,
+    home_distance_m=20.0,
+    battery_percent=80.0,
+    link_quality=0.9,
+    flying_state="flying",
+)
+HELD = Watch(
+    level=ControlLevel.FOLLOW,
+    confirmed=True,
+    good_box=BOX,
+    good_ns=NOW_NS - 33 * MS,
+    good_run=CONFIG.regain_frames,
+    last_ns=NOW_NS - 33 * MS,
+)
+"""Everything is well and confirmed; each case below spoils one thing."""
+
+
+def seen(**changes: Any) -> Situation:
+    well: dict[str, Any] = {
+        "now_ns": NOW_NS,
+        "captured_ns": NOW_NS - 20 * MS,
+        "box": BOX,
+        "width_px": WIDTH,
+        "height_px": HEIGHT,
+        "score": 0.9,
+        "telemetry": WELL,
+    }
+    return Situation(**{**well, **changes})
+
+
+def told(**changes: Any) -> Situation:
+    return seen(telemetry=replace(WELL, **changes))
+
+
+def nothing_new(age_ms: float) -> tuple[Watch, Situation]:
+    watch = replace(HELD, good_ns=NOW_NS - round(age_ms * MS))
+    return watch, Situation(NOW_NS, telemetry=WELL)
+
+
+def judged(watch: Watch, now: Situation) -> Verdict:
+    return safety.judge(watch, now, CONFIG)[1]
+
+
+CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
+    "override": [
+        (HELD, seen(override=source), Action.RELEASE) for source in ("stick", "key", "api")
+    ],
+    "returning": [
+        (HELD, told(flying_state=state), Action.RELEASE) for state in sorted(RETURNING_STATES)
+    ],
+    "battery": [(HELD, told(battery_percent=19.9), Action.RELEASE)],
+    "link": [(HELD, told(link_quality=0.29), Action.RELEASE)],
+    "off": [(replace(HELD, level=ControlLevel.OFF), seen(), Action.RELEASE)],
+    "abandoned": [(*nothing_new(5001), Action.RELEASE), (*nothing_new(60_000), Action.RELEASE)],
+    "tracker_lost": [(HELD, seen(phase=Phase.LOST), Action.HOVER)],
+    "lost": [(*nothing_new(501), Action.HOVER), (*nothing_new(5000), Action.HOVER)],
+    "low_long": [(replace(HELD, low_run=14), seen(low=True, score=0.4), Action.HOVER)],
+    "no_target": [(HELD, seen(phase=Phase.IDLE), Action.HOVER)],
+    "clock": [(replace(HELD, last_ns=NOW_NS + 1), seen(), Action.NEUTRAL)],
+    "broken_box": [
+        (HELD, seen(box=Box(math.nan, 300, 80, 50)), Action.NEUTRAL),
+        (HELD, seen(box=Box(600, math.inf, 80, 50)), Action.NEUTRAL),
+        (HELD, seen(box=Box(600, 300, 0, 50)), Action.NEUTRAL),
+        (HELD, seen(box=Box(600, 300, 80, -1)), Action.NEUTRAL),
+        (HELD, seen(score=math.nan), Action.NEUTRAL),
+        (HELD, seen(score=1.5), Action.NEUTRAL),
+        (HELD, seen(score=None), Action.NEUTRAL),
+        (HELD, seen(width_px=0), Action.NEUTRAL),
+        (HELD, seen(captured_ns=NOW_NS + 20 * MS), Action.NEUTRAL),
+        (HELD, seen(captured_ns=HELD.good_ns), Action.NEUTRAL),
+    ],
+    "unknown": [
+        (HELD, told(battery_percent=None), Action.NEUTRAL),
+        (HELD, told(battery_percent=math.nan), Action.NEUTRAL),
+        (HELD, told(link_quality=None), Action.NEUTRAL),
+        (HELD, told(flying_state=None), Action.NEUTRAL),
+        (HELD, told(height_m=None), Action.NEUTRAL),
+        (HELD, told(home_distance_m=None), Action.NEUTRAL),
+        (replace(HELD, level=ControlLevel.CAMERA), told(battery_percent=None), Action.NEUTRAL),
+        (HELD, seen(telemetry=Telemetry()), Action.NEUTRAL),
+    ],
+    "not_flying": [
+        (HELD, told(flying_state="takingoff"), Action.NEUTRAL),
+        (HELD, told(flying_state="a state nobody knows"), Action.NEUTRAL),
+    ],
+    "stale": [(*nothing_new(251), Action.NEUTRAL), (*nothing_new(500), Action.NEUTRAL)],
+    "unproven": [(replace(HELD, good_run=1), seen(), Action.NEUTRAL)],
+    "low_score": [(replace(HELD, low_run=4), seen(low=True, score=0.4), Action.YAW)],
+    "refused_box": [
+        (HELD, seen(box=Box(0, 300, 80, 50)), Action.CAMERA),
+        (HELD, seen(box=Box(1200, 300, 80, 50)), Action.CAMERA),
+        (HELD, seen(box=Box(600, -4, 80, 50)), Action.CAMERA),
+        (HELD, seen(box=Box(600, 670, 80, 50)), Action.CAMERA),
+        (HELD, seen(box=Box(900, 300, 80, 50)), Action.CAMERA),
+        (HELD, seen(box=Box.from_centre(BOX.cx, BOX.cy, 160, 100)), Action.CAMERA),
+        (HELD, seen(box=Box.from_centre(BOX.cx, BOX.cy, 40, 25)), Action.CAMERA),
+    ],
+    "height": [
+        (HELD, told(height_m=1.9), Action.CAMERA),
+        (HELD, told(height_m=120.1), Action.CAMERA),
+    ],
+    "fence": [(HELD, told(home_distance_m=200.1), Action.CAMERA)],
+    "unconfirmed": [(replace(HELD, confirmed=False), seen(), Action.CAMERA)],
+    "camera": [
+        (replace(HELD, level=ControlLevel.CAMERA), seen(), Action.CAMERA),
+        (replace(HELD, level=ControlLevel.CAMERA), told(height_m=None), Action.CAMERA),
+        (replace(HELD, level=ControlLevel.CAMERA), told(home_distance_m=999.0), Action.CAMERA),
+    ],
+    "clear": [
+        (HELD, seen(), Action.FOLLOW),
+        (*nothing_new(250), Action.FOLLOW),
+        (HELD, told(battery_percent=20.0, link_quality=0.3, height_m=120.0), Action.FOLLOW),
+        (HELD, told(flying_state="hovering", home_distance_m=200.0), Action.FOLLOW),
+    ],
+}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert [rule.name for rule in RULES] == list(CASES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "watch", "now", "action"),
+    [(rule, *case) for rule, cases in CASES.items() for case in cases],
+)
+def test_the_table(rule: str, watch: Watch, now: Situation, action: Action) -> None:
+    verdict = judged(watch, now)
+    assert (verdict.rule, verdict.action) == (rule, action)
+    assert verdict.reason
+
+
+def test_the_table_is_sorted_by_severity_and_always_answers() -> None:
+    actions = [rule.action for rule in RULES]
+    assert actions == sorted(actions, reverse=True)
+    assert judged(Watch(), Situation(0)).action is Action.RELEASE
+    assert FLYING_STATES.isdisjoint(RETURNING_STATES)
+
+
+@pytest.mark.parametrize("first", CASES)
+@pytest.mark.parametrize("second", ["override", "battery", "tracker_lost", "unknown", "height"])
+def test_of_two_rules_the_more_severe_wins(first: str, second: str) -> None:
+    """Join each case with another that spoils only what the vehicle or operator says."""
+    spoil: dict[str, dict[str, Any]] = {
+        "override": {"override": "key"},
+        "tracker_lost": {"phase": Phase.LOST},
+        "battery": {"battery_percent": 5.0},
+        "unknown": {"link_quality": None},
+        "height": {"height_m": 500.0},
+    }
+    actions = {rule.name: rule.action for rule in RULES}
+    for watch, now, _ in CASES[first]:
+        change = spoil[second]
+        if second in ("override", "tracker_lost"):
+            both = replace(now, **change)
+        else:
+            both = replace(now, telemetry=replace(now.telemetry, **change))
+        verdict = judged(watch, both)
+        applies = second != "height" or watch.level is ControlLevel.FOLLOW
+        assert verdict.action >= (actions[second] if applies else Action.FOLLOW)
+        if first not in ("battery", "link", "unknown", "height", "no_target"):
+            assert verdict.action >= actions[first]
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_what_each_action_lets_through(action: Action) -> None:
+    wanted = RateCommand(5.0, 4.0, 2.0, 3.0, 1.0, 1)
+    out = safety.permit(wanted, action, NOW_NS, CONFIG)
+    assert out.issued_ns == NOW_NS
+    rates = (out.yaw_deg_s, out.gimbal_pitch_deg_s, out.forward_m_s, out.right_m_s, out.up_m_s)
+    assert rates == {
+        Action.FOLLOW: (5.0, 4.0, 2.0, 0.0, 0.0),
+        Action.CAMERA: (5.0, 4.0, 0.0, 0.0, 0.0),
+        Action.YAW: (5.0, 0.0, 0.0, 0.0, 0.0),
+    }.get(action, (0.0,) * 5)
+
+
+@given(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 5), st.sampled_from(Action))
+def test_nothing_passes_the_hard_limits(rates: tuple[float, ...], action: Action) -> None:
+    out = safety.permit(RateCommand(*rates), action, NOW_NS, CONFIG)
+    assert abs(out.yaw_deg_s) <= 36.0
+    assert abs(out.gimbal_pitch_deg_s) <= 36.0
+    assert -1.0 <= out.forward_m_s <= 3.0
+    assert out.right_m_s == out.up_m_s == 0.0
+
+
+@pytest.mark.parametrize(
+    "rule", [name for name, cases in CASES.items() if cases[0][2] >= Action.HOVER]
+)
+def test_a_loss_needs_a_new_confirmation(rule: str) -> None:
+    watch, _ = safety.judge(*CASES[rule][0][:2], CONFIG)
+    assert not watch.confirmed
+    now_ns = NOW_NS
+    for step in range(10):
+        now_ns = NOW_NS + (step + 1) * 33 * MS
+        watch, verdict = safety.judge(watch, seen(now_ns=now_ns, captured_ns=now_ns - MS), CONFIG)
+        assert verdict.action is not Action.FOLLOW
+    if watch.level is ControlLevel.OFF:
+        return
+    watch, refusal = safety.confirm(watch, now_ns, CONFIG)
+    assert refusal is None
+    following = seen(now_ns=now_ns + 33 * MS, captured_ns=now_ns + 32 * MS)
+    assert judged(watch, following).action is Action.FOLLOW
+
+
+def test_a_release_ends_the_level_and_a_grant_starts_without_the_past() -> None:
+    watch, verdict = safety.judge(*nothing_new(6000), CONFIG)
+    assert (verdict.rule, watch.level) == ("abandoned", ControlLevel.OFF)
+    watch = safety.grant(watch, ControlLevel.CAMERA)
+    verdicts = []
+    for step in range(4):
+        now_ns = NOW_NS + step * 33 * MS
+        watch, verdict = safety.judge(watch, seen(now_ns=now_ns, captured_ns=now_ns - MS), CONFIG)
+        verdicts.append(verdict.rule)
+    assert verdicts == ["unproven", "unproven", "camera", "camera"]
+
+
+@pytest.mark.parametrize(
+    ("watch", "why"),
+    [
+        (replace(HELD, level=ControlLevel.CAMERA, confirmed=False), "level is CAMERA"),
+        (replace(HELD, good_ns=None, confirmed=False), "no target"),
+        (replace(HELD, good_run=1, confirmed=False), "no target"),
+        (replace(HELD, good_ns=NOW_NS - 300 * MS, confirmed=False), "300 ms old"),
+        (replace(HELD, low_run=1, confirmed=False), "score is low"),
+    ],
+)
+def test_a_confirmation_that_is_not_due_is_refused(watch: Watch, why: str) -> None:
+    after, refusal = safety.confirm(watch, NOW_NS, CONFIG)
+    assert after == watch
+    assert refusal is not None
+    assert why in refusal
+
+
+def test_a_far_jump_is_followed_only_after_a_loss_and_without_flying() -> None:
+    """A box that settles elsewhere: coast, neutral, lost, then the camera alone."""
+    watch, rules = HELD, []
+    elsewhere = Box(100, 100, 80, 50)
+    for step in range(30):
+        now_ns = NOW_NS + step * 33 * MS
+        now = seen(now_ns=now_ns, captured_ns=now_ns - MS, box=elsewhere)
+        watch, verdict = safety.judge(watch, now, CONFIG)
+        if not rules or rules[-1] != verdict.rule:
+            rules.append(verdict.rule)
+    assert rules == ["refused_box", "stale", "lost", "unproven", "unconfirmed"]
+
+
+def test_low_scores_leave_the_yaw_then_nothing_until_the_target_is_sure() -> None:
+    watch, rules = HELD, []
+    lows = [True] * 22 + [False] * 5
+    for step, low in enumerate(lows):
+        now_ns = NOW_NS + step * 33 * MS
+        now = seen(now_ns=now_ns, captured_ns=now_ns - MS, low=low, score=0.4 if low else 0.9)
+        watch, verdict = safety.judge(watch, now, CONFIG)
+        rules.append(verdict.rule)
+    assert rules[:4] == ["clear"] * 4
+    assert rules[4:14] == ["low_score"] * 10
+    assert rules[14] == "low_long"
+    assert set(rules[15:22]) <= {"unproven", "low_long"}
+    assert rules[-1] == "unconfirmed"
+    assert not watch.confirmed
+
+
+def test_a_switched_off_limit_needs_no_telemetry() -> None:
+    config = FollowConfig(min_battery_percent=0.0, min_link_quality=0.0, max_distance_m=0.0)
+    silent = Telemetry(flying_state="flying", height_m=10.0)
+    _, verdict = safety.judge(HELD, seen(telemetry=silent), config)
+    assert verdict.rule == "clear"
+
+
+maybe = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+situations = st.fixed_dictionaries(
+    {
+        "gap_ms": st.sampled_from([0, 1, 20, 33, 66, 120, 260, 600, 6000, -40]),
+        "age_ms": st.sampled_from([-50, 0, 10, 30, 100, 240, 260, 600]),
+        "phase": st.sampled_from([Phase.TRACKING] * 6 + [Phase.LOST, Phase.IDLE]),
+        "box": st.sampled_from([BOX] * 8 + [Box(610, 303, 82, 51), Box(0, 0, 80, 50), None])
+        | st.builds(Box, *[st.floats(allow_nan=True, allow_infinity=True)] * 4),
+        "score": st.sampled_from([0.9] * 6 + [0.4, math.nan, None, 2.0]),
+        "low": st.sampled_from([False] * 4 + [True]),
+        "frame": st.sampled_from([True] * 5 + [False]),
+        "override": st.sampled_from([None] * 20 + ["stick", "key", "api"]),
+        "telemetry": st.sampled_from([WELL] * 12)
+        | st.builds(
+            Telemetry,
+            height_m=maybe,
+            home_distance_m=maybe,
+            battery_percent=maybe,
+            link_quality=maybe,
+            flying_state=st.none() | st.sampled_from(["flying", "hovering", "landing", "x"]),
+        ),
+        "operator": st.sampled_from([None] * 8 + ["camera", "follow", "confirm", "confirm"]),
+    }
+)
+
+
+@given(st.lists(situations, max_size=40))
+def test_any_history_keeps_the_promises(history: list[dict[str, Any]]) -> None:
+    watch, now_ns = safety.grant(Watch(), ControlLevel.FOLLOW), NOW_NS
+    confirmed_since_loss = False
+    wanted = RateCommand(30.0, -30.0, 2.5)
+    for step in history:
+        now_ns += step["gap_ms"] * MS
+        if step["operator"] in ("camera", "follow"):
+            watch = safety.grant(watch, ControlLevel[step["operator"].upper()])
+            confirmed_since_loss = False
+        elif step["operator"] == "confirm":
+            watch, refusal = safety.confirm(watch, now_ns, CONFIG)
+            confirmed_since_loss = confirmed_since_loss or refusal is None
+        now = Situation(
+            now_ns,
+            phase=step["phase"],
+            captured_ns=now_ns - step["age_ms"] * MS if step["frame"] else None,
+            box=step["box"],
+            width_px=WIDTH,
+            height_px=HEIGHT,
+            score=step["score"],
+            low=step["low"],
+            telemetry=step["telemetry"],
+            override=step["override"],
+        )
+        before = watch
+        watch, verdict = safety.judge(watch, now, CONFIG)
+        out = safety.permit(wanted, verdict.action, now_ns, CONFIG)
+        if verdict.action >= Action.HOVER:
+            confirmed_since_loss = False
+        check_promises(before, watch, now, verdict, out)
+        if out.forward_m_s != 0.0:
+            assert confirmed_since_loss
+
+
+def check_promises(
+    before: Watch, watch: Watch, now: Situation, verdict: Verdict, out: RateCommand
+) -> None:
+    if now.override is not None:
+        assert out.is_neutral
+        assert watch.level is ControlLevel.OFF
+    if before.last_ns is not None and now.now_ns < before.last_ns:
+        assert out.is_neutral
+    if watch.good_box is not None:
+        assert watch.good_box.is_finite()
+    if out.is_neutral:
+        return
+    age_ms = watch.age_ms(now.now_ns)
+    assert age_ms is not None
+    assert age_ms <= CONFIG.command_age_ms
+    assert before.level is not ControlLevel.OFF
+    assert now.phase is Phase.TRACKING
+    assert now.telemetry.flying_state in FLYING_STATES
+    assert now.telemetry.battery_percent is not None
+    assert now.telemetry.battery_percent >= CONFIG.min_battery_percent
+    assert now.telemetry.link_quality is not None
+    assert now.telemetry.link_quality >= CONFIG.min_link_quality
+    if now.captured_ns is not None and now.box is not None:
+        assert now.box.is_finite()
+        assert now.score is not None
+        assert math.isfinite(now.score)
+    if out.forward_m_s != 0.0:
+        assert verdict.action is Action.FOLLOW
+        assert watch.level is ControlLevel.FOLLOW
+        assert now.telemetry.height_m is not None
+        assert CONFIG.min_height_m <= now.telemetry.height_m <= CONFIG.max_height_m
+        assert now.telemetry.home_distance_m is not None
+        assert now.telemetry.home_distance_m <= CONFIG.max_distance_m
+
+
+class Vehicle:
+    """Records what it is sent."""
+
+    expiry_s = 0.25
+
+    def __init__(self) -> None:
+        self.sent: list[RateCommand | None] = []
+        self.broken = False
+
+    def send(self, command: RateCommand) -> None:
+        if self.broken:
+            raise ControlError("out of reach")
+        self.sent.append(command)
+
+    def neutral(self) -> None:
+        if self.broken:
+            raise ControlError("out of reach")
+        self.sent.append(None)
+
+
+class Flight:
+    """A pilot with a target right of the middle, at 30 fps."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.vehicle = Vehicle()
+        self.events: list[tuple[str, str]] = []
+        self.pilot = Pilot(
+            self.vehicle,
+            CONFIG,
+            note=lambda kind, message: self.events.append((kind, message)),
+            clock=self.clock,
+        )
+        self.number = 0
+
+    def frame(self, **changes: Any) -> Frame:
+        self.number += 1
+        self.clock.advance(0.033)
+        fields: dict[str, Any] = {
+            "number": self.number,
+            "image": draw_scene(250, 120),
+            "captured_ns": self.clock() - 20 * MS,
+            "telemetry": WELL,
+        }
+        return Frame(**{**fields, **changes})
+
+    def see(self, answer: Answer | None = None, **changes: Any) -> RateCommand | None:
+        answer = answer or Answer(Box.from_centre(250, 120, 24, 24), 0.9, Level.SURE)
+        decision = self.pilot.decide(self.frame(**changes), answer, Phase.TRACKING)
+        if decision.command is not None:
+            self.pilot.gate.send(decision.command)
+        return decision.command
+
+
+def test_off_leaves_the_vehicle_to_its_pilot() -> None:
+    flight = Flight()
+    assert flight.see() is None
+    assert flight.vehicle.sent == []
+
+
+def test_camera_turns_towards_the_target_and_stamps_the_capture() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    commands = [flight.see() for _ in range(5)]
+    last = commands[-1]
+    assert last is not None
+    assert last.yaw_deg_s > 0
+    assert last.forward_m_s == 0
+    assert last.issued_ns == flight.clock() - 20 * MS
+    assert commands[0] is not None
+    assert commands[0].is_neutral
+
+
+def test_follow_flies_only_after_the_confirmation() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.FOLLOW)
+    with pytest.raises(GrantError, match="no target is held"):
+        flight.pilot.confirm()
+    middle = Answer(Box.from_centre(160, 120, 24, 24), 0.9, Level.SURE)
+    far = Answer(Box.from_centre(160, 120, 20, 20), 0.9, Level.SURE)
+    for _ in range(5):
+        flight.see(middle)
+    flight.pilot.confirm()
+    commands = [flight.see(far) for _ in range(30)]
+    assert commands[-1] is not None
+    assert commands[-1].forward_m_s > 0.1
+    flight.pilot.reset()
+    commands = [flight.see(far) for _ in range(30)]
+    assert {command.forward_m_s for command in commands if command is not None} == {0.0}
+
+
+@pytest.mark.parametrize("source", ["key", "api", "stick"])
+def test_an_override_is_neutral_before_it_returns(source: str) -> None:
+    """No frame and no passing of time is needed: the call itself sends it."""
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    for _ in range(5):
+        flight.see()
+    answer = Answer(Box.from_centre(250, 120, 24, 24), 0.9, Level.SURE)
+    late = flight.pilot.decide(flight.frame(), answer, Phase.TRACKING)
+    assert late.command is not None
+    assert not late.command.is_neutral
+    if source == "stick":
+        flight.pilot.stick(0.1)
+        assert flight.pilot.status.level is ControlLevel.CAMERA
+        flight.pilot.stick(-0.5)
+    else:
+        flight.pilot.override(source)
+    assert flight.vehicle.sent[-1] is None
+    assert flight.pilot.status.level is ControlLevel.OFF
+    # What the loop had decided before the override does not go out after it.
+    before = len(flight.vehicle.sent)
+    flight.pilot.gate.send(late.command)
+    assert len(flight.vehicle.sent) == before
+    assert flight.see() is None
+    assert "override" in [kind for kind, _ in flight.events]
+
+
+def test_a_stick_that_is_no_number_counts_as_moved() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    flight.pilot.stick(math.nan)
+    assert flight.pilot.status.level is ControlLevel.OFF
+
+
+def test_turning_the_level_off_is_neutral_at_once() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    for _ in range(5):
+        flight.see()
+    flight.pilot.grant(ControlLevel.OFF)
+    assert flight.vehicle.sent[-1] is None
+
+
+def test_a_release_sends_one_neutral_then_nothing() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    for _ in range(5):
+        flight.see()
+    released = flight.see(telemetry=replace(WELL, battery_percent=3.0))
+    assert released is not None
+    assert released.is_neutral
+    assert flight.see() is None
+
+
+def test_a_vehicle_out_of_reach_is_noted_once_and_does_not_stop_the_loop() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    flight.vehicle.broken = True
+    for _ in range(5):
+        flight.see()
+    flight.pilot.override("key")
+    assert [kind for kind, _ in flight.events].count("control_failed") == 1
+
+
+def test_each_change_of_rule_is_noted_with_its_reason() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    for _ in range(6):
+        flight.see()
+    noted = [message for kind, message in flight.events if kind == "control"]
+    assert [message.split(":")[0] for message in noted] == ["unproven", "camera"]
+
+
+def test_a_repeated_old_box_of_a_miss_is_not_taken_for_a_new_one() -> None:
+    frame = Frame(1, draw_scene(160, 120), NOW_NS)
+    for answer in (
+        Answer(BOX, 0.1, Level.LOW),
+        Answer(BOX, None, Level.LOW),
+        Answer(BOX, 0.9, Level.SURE, refused="the engine failed"),
+    ):
+        assert situation_of(frame, answer, Phase.TRACKING, NOW_NS, 0.3).box is None
+    kept = situation_of(frame, Answer(BOX, 0.5, Level.LOW), Phase.TRACKING, NOW_NS, 0.3)
+    assert kept.box == BOX
+    assert kept.low
+
+
+def test_misses_end_in_neutral_when_the_last_box_is_too_old() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    for _ in range(5):
+        flight.see()
+    miss = Answer(Box.from_centre(250, 120, 24, 24), 0.1, Level.LOW)
+    commands = [flight.see(miss) for _ in range(12)]
+    for step, command in enumerate(commands):
+        age_ms = 20 + 33 * (step + 1)
+        assert command is not None
+        if age_ms > CONFIG.command_age_ms:
+            assert command.is_neutral
+    assert commands[0] is not None
+    assert not commands[0].is_neutral
+    assert commands[-1] is not None
+    assert commands[-1].is_neutral
+
+
+def test_the_document_shows_the_same_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "safety.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE)
+    assert rows == [(rule.name, rule.action.name) for rule in RULES]
