@@ -90,6 +90,7 @@ class Feed:
         self._heard_ns = clock()
         self._delay_s = FIRST_DELAY_S
         self._offset = 0
+        self._renumber = False
         self._last_number = -1
 
     def open(self) -> None:
@@ -112,7 +113,7 @@ class Feed:
             self._opening.cancel()
         self.video = Video.STALLED if self.newest_ns is not None else Video.CONNECTING
         self.message = reason
-        self._offset = self._last_number + 1
+        self._renumber = True
         if delay_s is None:
             delay_s = self._delay_s
             self._delay_s = min(2 * delay_s, LAST_DELAY_S)
@@ -163,6 +164,11 @@ class Feed:
         return True
 
     def _take(self, frame: Frame) -> Frame:
+        if self._renumber:
+            # Some sources count on after they were opened anew, others begin at 0 again.
+            starts_over = frame.number <= self._last_number
+            self._offset = self._last_number + 1 - frame.number if starts_over else 0
+            self._renumber = False
         if self._offset:
             frame = replace(frame, number=frame.number + self._offset)
         now = self._clock()

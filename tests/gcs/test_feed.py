@@ -126,6 +126,16 @@ def test_a_repeated_file_starts_anew_with_new_numbers() -> None:
     assert source.opened == 2
 
 
+def test_a_source_that_counts_on_keeps_its_numbers() -> None:
+    feed, source, clock = make()
+    source.push(make_frame(7, clock.now_ns))
+    feed.read(TICK_S)
+    feed.reopen("by hand", delay_s=0.0)
+    source.push(make_frame(9, clock.now_ns), make_frame(10, clock.now_ns))
+    read_until(feed, 9)
+    read_until(feed, 10)
+
+
 def test_opening_waits_for_nobody() -> None:
     feed, source, _clock = make()
     blocked = threading.Event()
