@@ -86,7 +86,8 @@ def _take_in(watch: Watch, now: Situation, config: FollowConfig) -> Watch:
     back = watch.last_ns is not None and now.now_ns < watch.last_ns
     # The latest time ever seen is kept: after a step back nothing goes out until it is caught up.
     last_ns = watch.last_ns if back else now.now_ns
-    watch = replace(watch, last_ns=last_ns, clock_back=back, flaw=None)
+    gap_ms = watch.age_ms(now.now_ns)
+    watch = replace(watch, last_ns=last_ns, clock_back=back, gap_ms=gap_ms, flaw=None)
     if now.captured_ns is None:
         return watch
     doubtful = now.low or now.box is None

@@ -59,22 +59,20 @@ def _link_weak(_watch: Watch, now: Situation, config: FollowConfig) -> str | Non
     return f"link quality {have:.2f}: expected {least:g} or more"
 
 
-def _abandoned(watch: Watch, now: Situation, config: FollowConfig) -> str | None:
-    age_ms = watch.age_ms(now.now_ns)
-    if age_ms is None or age_ms <= config.abandon_age_s * 1000:
+def _abandoned(watch: Watch, _now: Situation, config: FollowConfig) -> str | None:
+    if watch.gap_ms is None or watch.gap_ms <= config.abandon_age_s * 1000:
         return None
-    return f"no good box for {age_ms / 1000:.1f} s"
+    return f"no good box for {watch.gap_ms / 1000:.1f} s"
 
 
 def _session_lost(_watch: Watch, now: Situation, _config: FollowConfig) -> str | None:
     return "the tracker lost the target" if now.phase is Phase.LOST else None
 
 
-def _lost(watch: Watch, now: Situation, config: FollowConfig) -> str | None:
-    age_ms = watch.age_ms(now.now_ns)
-    if age_ms is None or age_ms <= config.lost_age_ms:
+def _lost(watch: Watch, _now: Situation, config: FollowConfig) -> str | None:
+    if watch.gap_ms is None or watch.gap_ms <= config.lost_age_ms:
         return None
-    return f"no good box for {age_ms:.0f} ms"
+    return f"no good box for {watch.gap_ms:.0f} ms"
 
 
 def _low_long(watch: Watch, _now: Situation, config: FollowConfig) -> str | None:

@@ -31,7 +31,7 @@ DRAW_AFTER_S = 1.0
 """The operator draws the box this long after the start."""
 
 REACTION_S = 1.0
-"""The operator confirms this long after a confirmation could be given."""
+"""The operator takes this long to confirm, and to grant anew what was released."""
 
 SWAY_PERIOD_S = 8.0
 LONGEST_S = 600.0
@@ -74,6 +74,7 @@ class Flown:
         samples: one a frame interval, from the drawing of the box on.
         events: time s, kind, message; what the supervisor and the operator did.
         confirmations: how often the operator confirmed forward flight.
+        grants: how often the operator granted the level, the first time included.
     """
 
     trial: Trial
@@ -81,6 +82,7 @@ class Flown:
     samples: list[Sample] = field(default_factory=list)
     events: list[tuple[float, str, str]] = field(default_factory=list)
     confirmations: int = 0
+    grants: int = 0
 
 
 class SimSender:
@@ -165,7 +167,7 @@ class ClosedLoop:
         self._pilot = Pilot(self._sender, config, note=self._note, clock=self._now)
         self._follower: Follower | None = None
         self._phase = Phase.IDLE
-        self._confirmable_s: float | None = None
+        self._asked_s: float | None = None
 
     def fly(self, duration_s: float, tell: Callable[[float], None] | None = None) -> Flown:
         """Run the trial.
@@ -225,7 +227,7 @@ class ClosedLoop:
                 return
             self._follower = self._begin(frame, Box(*truth))
             self._phase = Phase.TRACKING
-            self._pilot.grant(self._level)
+            self._grant()
             return
         answer = self._follower.update(frame)
         if truth is not None:
@@ -248,17 +250,26 @@ class ClosedLoop:
         sample.rule = status.verdict.rule if status.verdict is not None else ""
         sample.age_ms = (self._now() - frame.captured_ns) / 1e6
 
+    def _grant(self) -> None:
+        self._pilot.grant(self._level)
+        self._flown.grants += 1
+
     def _operate(self) -> None:
-        """The operator confirms a held target after a moment, and again after each loss."""
+        """The operator answers what the target asks for: a confirmation, or the level anew."""
         status = self._pilot.status
-        waits = status.verdict is not None and status.verdict.rule == "unconfirmed"
+        rule = status.verdict.rule if status.verdict is not None else ""
+        off = status.level is ControlLevel.OFF and self._phase is Phase.TRACKING
         now_s = self._now() / 1e9
-        if not waits:
-            self._confirmable_s = None
+        if self._follower is None or not (off or rule == "unconfirmed"):
+            self._asked_s = None
             return
-        if self._confirmable_s is None:
-            self._confirmable_s = now_s
-        if now_s - self._confirmable_s < REACTION_S:
+        if self._asked_s is None:
+            self._asked_s = now_s
+        if now_s - self._asked_s < REACTION_S:
+            return
+        self._asked_s = None
+        if off:
+            self._grant()
             return
         try:
             self._pilot.confirm()
@@ -266,7 +277,6 @@ class ClosedLoop:
             self._note("not_confirmed", str(error))
         else:
             self._flown.confirmations += 1
-        self._confirmable_s = None
 
     def _actuate(self) -> RateCommand | None:
         """Let the sender's word and the disturbance act on the vehicle."""

@@ -89,6 +89,8 @@ class Watch:
         good_run: good boxes in a row since the last loss.
         low_run: low scores and misses in a row.
         last_ns: time of the last decision.
+        gap_ms: age of the last good box when this decision began, before a new one was taken in:
+            a loss shows by it even if nobody decided anything meanwhile.
         flaw: why the newest box was refused.
         clock_back: the clock went backwards at this decision.
     """
@@ -101,6 +103,7 @@ class Watch:
     good_run: int = 0
     low_run: int = 0
     last_ns: int | None = None
+    gap_ms: float | None = None
     flaw: Flaw | None = None
     clock_back: bool = False
 

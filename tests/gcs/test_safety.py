@@ -87,9 +87,18 @@ CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
     "battery": [(HELD, told(battery_percent=19.9), Action.RELEASE)],
     "link": [(HELD, told(link_quality=0.29), Action.RELEASE)],
     "off": [(replace(HELD, level=ControlLevel.OFF), seen(), Action.RELEASE)],
-    "abandoned": [(*nothing_new(5001), Action.RELEASE), (*nothing_new(60_000), Action.RELEASE)],
+    "abandoned": [
+        (*nothing_new(5001), Action.RELEASE),
+        (*nothing_new(60_000), Action.RELEASE),
+        (replace(HELD, good_ns=NOW_NS - 5001 * MS), seen(), Action.RELEASE),
+    ],
     "tracker_lost": [(HELD, seen(phase=Phase.LOST), Action.HOVER)],
-    "lost": [(*nothing_new(501), Action.HOVER), (*nothing_new(5000), Action.HOVER)],
+    "lost": [
+        (*nothing_new(501), Action.HOVER),
+        (*nothing_new(5000), Action.HOVER),
+        # A good box after a gap in which nobody decided: lost all the same.
+        (replace(HELD, good_ns=NOW_NS - 501 * MS), seen(), Action.HOVER),
+    ],
     "low_long": [(replace(HELD, low_run=14), seen(low=True, score=0.4), Action.HOVER)],
     "no_target": [(HELD, seen(phase=Phase.IDLE), Action.HOVER)],
     "clock": [(replace(HELD, last_ns=NOW_NS + 1), seen(), Action.NEUTRAL)],
@@ -379,6 +388,8 @@ def check_promises(
     age_ms = watch.age_ms(now.now_ns)
     assert age_ms is not None
     assert age_ms <= CONFIG.command_age_ms
+    gap_ms = before.age_ms(now.now_ns)
+    assert gap_ms is None or gap_ms <= CONFIG.lost_age_ms
     assert before.level is not ControlLevel.OFF
     assert now.phase is Phase.TRACKING
     assert now.telemetry.flying_state in FLYING_STATES
