@@ -195,24 +195,23 @@ class LiveVideoSource:
 
 
 def rtsp_source(
-    url: str, *, transport: str = "tcp", timing: LiveTiming | None = None
+    url: str, *, transport: str | None = None, timing: LiveTiming | None = None
 ) -> LiveVideoSource:
     """Make a source of an rtsp:// address.
 
     Args:
         url: the stream's address, credentials included where it needs them.
-        transport: `tcp` (nothing torn, waits for lost packets) or `udp` (lowest latency).
+        transport: `udp` (lowest latency), `tcp` (nothing torn, but waits for lost packets), or
+            None: UDP, then TCP where the camera refuses it or nothing arrives.
         timing: waiting times.
     """
 
     def connect(timing: LiveTiming) -> av.container.InputContainer:
         import av
 
-        options = {
-            **LOW_LATENCY,
-            "rtsp_transport": transport,
-            "protocol_whitelist": "rtsp,rtp,udp,tcp",
-        }
+        options = {**LOW_LATENCY, "protocol_whitelist": "rtsp,rtp,udp,tcp"}
+        if transport is not None:
+            options["rtsp_transport"] = transport
         return av.open(
             url, format="rtsp", options=options, timeout=(timing.connect_s, timing.silence_s)
         )

@@ -181,7 +181,8 @@ class NightSimulator:
 
     def _prepare(self) -> None:
         if self._renderer is None:
-            world, ground = _scene(self.scenario)
+            s = self.scenario
+            world, ground = _scene(s.seed, s.tree_gap_m, s.tree_radius_m)
             self._renderer = NightRenderer(self.scenario, world, ground)
 
     def _run(self, slot: LatestFrame, stop: threading.Event) -> None:
@@ -271,7 +272,8 @@ class NightSimulator:
 
 
 @lru_cache(maxsize=1)
-def _scene(scenario: Scenario) -> tuple[World, Ground]:
+def _scene(seed: int, tree_gap_m: float, tree_radius_m: float) -> tuple[World, Ground]:
     """Lay out and light a world; the last one is kept (66 MB), so that reopening is quick."""
+    scenario = Scenario(seed=seed, tree_gap_m=tree_gap_m, tree_radius_m=tree_radius_m)
     world = build_world(scenario)
-    return world, bake_ground(world, scenario.seed)
+    return world, bake_ground(world, seed)
