@@ -64,7 +64,7 @@ class Page:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:400])
         return answer["result"].get("value")
 
-    def wait(self, expression: str, timeout_s: float = 20.0) -> Any:
+    def wait(self, expression: str, timeout_s: float = 45.0) -> Any:
         """Wait until an expression is truthy."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:

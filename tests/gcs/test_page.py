@@ -157,7 +157,7 @@ def test_too_small_a_box_is_told(tmp_path: Path) -> None:
 
 def test_a_frozen_source_and_a_vanished_target(tmp_path: Path) -> None:
     source = SlowSource(30, (640, 360))
-    station = make_station(tmp_path, source, stall_s=0.5)
+    station = make_station(tmp_path, source, stall_s=2.0)
     with page_of(tmp_path, station) as page:
         drag(page)
         page.wait(f"{STATE} === 'TRACKING'")
