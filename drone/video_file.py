@@ -234,7 +234,7 @@ def _open_container(path: Path) -> av.container.InputContainer:
         raise SourceError(f"{path}: no permission to read the file") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(
-            f"{path}: not a video that can be opened ({_reason(error)}); expected a complete "
+            f"{path}: not a video that can be opened ({reason_of(error)}); expected a complete "
             "MP4, MKV, AVI or other video file: if it was cut off while recording or copying, "
             "copy or remux it again"
         ) from error
@@ -248,5 +248,6 @@ def _open_container(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Give what went wrong without the address, which may hold a password."""
     return str(getattr(error, "strerror", None) or error)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from drone.errors import SourceError
 from drone.frame import Frame
 from drone.latest import LatestFrame
-from drone.video_file import bgr_of
+from drone.video_file import bgr_of, reason_of
 
 if TYPE_CHECKING:
     import av
@@ -95,8 +95,8 @@ class LiveVideoSource:
             SourceError: no connection within `connect_s`, or it holds no video.
         """
         self.close()
-        self._stop, self._first_try = threading.Event(), threading.Event()
-        self._first_error = None
+        self._stop = threading.Event()
+        self._forget_first_try()
         self._slot = LatestFrame(self._name)
         args = (self._slot, self._stop)
         self._thread = threading.Thread(target=self._run, args=args, name="video", daemon=True)
@@ -106,11 +106,13 @@ class LiveVideoSource:
         if answered and error is None:
             return
         self.close()
-        reason = error if error is not None else f"no answer in {self._timing.connect_s:g} s"
+        reason = f"no answer in {self._timing.connect_s:g} s"
+        if error is not None:
+            reason = reason_of(error)
         raise SourceError(
             f"{self._name}: cannot connect ({reason}); expected a running camera or stream at "
             "this address"
-        ) from error
+        ) from None  # the cause would show the password
 
     def read(self, timeout_s: float) -> Frame | None:
         """Wait for the newest frame, 0.5 s at most.
@@ -128,6 +130,10 @@ class LiveVideoSource:
         if thread is not None and thread is not threading.current_thread():
             thread.join(self._timing.silence_s + self._timing.connect_s)
 
+    def _forget_first_try(self) -> None:
+        self._first_try = threading.Event()
+        self._first_error = None
+
     def _run(self, slot: LatestFrame, stop: threading.Event) -> None:
         backoff_s = self._timing.backoff_first_s
         while not stop.is_set():
@@ -136,7 +142,7 @@ class LiveVideoSource:
                 self._stream(slot, stop)
                 reason = "the stream ended"
             except (OSError, ValueError, SourceError) as error:  # FFmpegError is one of these
-                reason = str(error)
+                reason = reason_of(error)
                 if not self._first_try.is_set():
                     self._first_error = error
                     self._first_try.set()

@@ -17,7 +17,6 @@ import threading
 import time
 from typing import Any
 
-from tests.olympe import vmeta
 from tests.olympe.pictures import pictures_of
 from tests.olympe.rtp import PAYLOAD_TYPE, RTP_CLOCK_HZ, Encoder, RtpReceiver
 from tests.olympe.say import say
@@ -33,7 +32,11 @@ class Camera(threading.Thread):
         self._pictures = pictures_of(args.pictures, args.width, args.height)
         self._encoder = Encoder(args.width, args.height, args.fps)
         self._period_s = 1 / args.fps
-        self._extension = vmeta.block() if args.vmeta else b""
+        self._extension = b""
+        if args.vmeta:  # Parrot's own library writes the block; plain video does without it
+            from tests.olympe import vmeta
+
+            self._extension = vmeta.block()
         self._receivers: set[RtpReceiver] = set()
         self._lock = threading.Lock()
         self._key_wanted = True
