@@ -125,7 +125,7 @@ def check_sequence(sequence: Sequence) -> Iterator[Finding]:
     if box.x >= width or box.y >= height or box.x + box.w <= 0 or box.y + box.h <= 0:
         text = f"the first box {tuple(box)} lies outside the {width} x {height} px picture"
         yield Finding("odd", sequence.name, text)
-    outside = seen & _outside(truth, width, height)
+    outside = seen & named & _outside(truth, width, height)
     if outside.any():
         yield Finding("odd", sequence.name, f"{_lines(outside)}: boxes wholly outside the picture")
 

@@ -113,8 +113,8 @@ class OpenCvTracker:
         if found and box is not None:
             x, y, w, h = (float(v) for v in box)
             self._box = Box(x, y, w, h)
-        score = float(self._tracker.getTrackingScore()) if self._scored else None
-        return self._box, score
+        score = float(self._tracker.getTrackingScore()) if self._scored else -1.0
+        return self._box, score if score >= 0 else None  # the classical ones answer -1
 
     def close(self) -> None:
         """Drop the tracker."""

@@ -16,20 +16,22 @@ from model.evaluation.metrics import PRECISION_PX
 def _new_figure(width_in: float = 6.0, height_in: float = 4.2) -> tuple[Any, Any]:
     """Make a figure of its own, outside pyplot's state."""
     try:
-        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise MissingExtraError("matplotlib", "eval") from None
-    with rc_context({"svg.hashsalt": "mlkd", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(visible=True, alpha=0.3)
     return figure, axes
 
 
 def _as_svg(figure: Any) -> bytes:
+    """Write the figure, the same bytes for the same data."""
+    from matplotlib import rc_context
+
     target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "mlkd", "svg.fonttype": "none"}):
+        figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()
 
 
