@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from drone.control import RateCommand
 from drone.errors import DroneError
 from drone.sender_core import RECORD, Mode, Sender, SenderConfig, give, tick, unpack
+from model.errors import MlkdError
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,7 @@ def main(argv: list[str]) -> int:
     os.dup2(2, 1)
     try:
         link = open_link(spec["link"], spec["options"])
-    except (DroneError, OSError, ImportError) as error:
+    except (DroneError, MlkdError, OSError, ImportError) as error:
         say(output_fd, {"refused": str(error)})
         return 1
     try:
