@@ -97,11 +97,16 @@ class Station:
         return waited
 
     def status(self) -> Status:
-        """The newest publication's state with its age as of now."""
-        latest = self.hub.latest
+        """The newest state with the newest picture's number and its age as of now."""
+        latest, picture = self.hub.latest, self.hub.latest_picture
         if latest is None:
             return Status(source=self.feed.source.name, engine=self.backend.name)
-        return self.stamped(latest.status)
+        status = latest.status
+        if status.frame_id is None and picture is not None:
+            known = picture.status
+            seen = {"frame_id": known.frame_id, "captured_ns": known.captured_ns}
+            status = status.model_copy(update=seen)
+        return self.stamped(status)
 
     def stamped(self, status: Status) -> Status:
         """Copy a status with the age as of now."""

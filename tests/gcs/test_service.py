@@ -159,6 +159,19 @@ def test_a_frame_long_gone(tmp_path: Path) -> None:
         assert client.post("/api/tracking/start", json={**body, "frame_id": 395}).is_success
 
 
+def test_while_the_video_stands_still_the_last_picture_is_named(tmp_path: Path) -> None:
+    source = QueueSource()
+    station = make_station(tmp_path, source)
+    with in_memory(station) as client:
+        source.push(make_frame(41, station.clock()))
+        wait_until(lambda: station.hub.latest and station.hub.latest.status.sequence > 2)
+        assert station.hub.latest is not None
+        assert station.hub.latest.status.frame_id is None
+        status = client.get("/api/status").json()
+        assert status["frame_id"] == 41
+        assert status["age_ms"] > 100
+
+
 def test_before_the_first_picture(tmp_path: Path) -> None:
     with in_memory(make_station(tmp_path, QueueSource())) as client:
         body = {"box": [1, 1, 20, 20]}
