@@ -28,6 +28,8 @@ class Telemetry:
     link_quality: float | None = None
     """0 (none) .. 1 (best)."""
     flying_state: str | None = None
+    returning_home: bool | None = None
+    """It flies home by its own decision or its pilot's; nobody else may command then."""
     horizontal_fov_deg: float | None = None
 
 

@@ -42,6 +42,8 @@ def _off(watch: Watch, _now: Situation, _config: FollowConfig) -> str | None:
 
 def _returning(_watch: Watch, now: Situation, _config: FollowConfig) -> str | None:
     state = now.telemetry.flying_state
+    if now.telemetry.returning_home:
+        return "the vehicle flies home"
     return f"the vehicle is {state}" if state in RETURNING_STATES else None
 
 

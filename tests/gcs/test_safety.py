@@ -83,7 +83,8 @@ CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
     ],
     "returning": [
         (HELD, told(flying_state=state), Action.RELEASE) for state in sorted(RETURNING_STATES)
-    ],
+    ]
+    + [(HELD, told(returning_home=True), Action.RELEASE)],
     "battery": [(HELD, told(battery_percent=19.9), Action.RELEASE)],
     "link": [(HELD, told(link_quality=0.29), Action.RELEASE)],
     "off": [(replace(HELD, level=ControlLevel.OFF), seen(), Action.RELEASE)],
@@ -332,6 +333,7 @@ situations = st.fixed_dictionaries(
             battery_percent=maybe,
             link_quality=maybe,
             flying_state=st.none() | st.sampled_from(["flying", "hovering", "landing", "x"]),
+            returning_home=st.sampled_from([None, False, True]),
         ),
         "operator": st.sampled_from([None] * 8 + ["camera", "follow", "confirm", "confirm"]),
     }
@@ -393,6 +395,7 @@ def check_promises(
     assert before.level is not ControlLevel.OFF
     assert now.phase is Phase.TRACKING
     assert now.telemetry.flying_state in FLYING_STATES
+    assert not now.telemetry.returning_home
     assert now.telemetry.battery_percent is not None
     assert now.telemetry.battery_percent >= CONFIG.min_battery_percent
     assert now.telemetry.link_quality is not None
