@@ -34,7 +34,7 @@ class TemplateGraph(nn.Module):
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Convert the crop inside the graph, so that a quarter of the bytes cross the bus."""
-        return self.net.template(z.permute(0, 3, 1, 2).float())
+        return self.net.template(_as_input(z))
 
 
 class SearchGraph(nn.Module):
@@ -48,7 +48,12 @@ class SearchGraph(nn.Module):
         self, x: torch.Tensor, kernel_cls: torch.Tensor, kernel_loc: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the per-frame half."""
-        return self.net.search(x.permute(0, 3, 1, 2).float(), kernel_cls, kernel_loc)
+        return self.net.search(_as_input(x), kernel_cls, kernel_loc)
+
+
+def _as_input(crop: torch.Tensor) -> torch.Tensor:
+    """[1 x S x S x 3] uint8 → [1 x 3 x S x S] float; TensorRT cannot permute uint8."""
+    return crop.float().permute(0, 3, 1, 2)
 
 
 def kernel_shape(net: SiamRPN, config: TrackerConfig) -> tuple[int, ...]:

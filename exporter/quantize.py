@@ -29,19 +29,18 @@ def centre_input(graph: onnx.ModelProto) -> onnx.ModelProto:
     backbone does not pad, so that the change is exact.
 
     Raises:
-        ShapeError: the graph does not begin with Cast → Conv with a bias.
+        ShapeError: the graph does not begin with the conversion and a convolution with a bias.
     """
     import onnx
 
     moved = onnx.ModelProto()
     moved.CopyFrom(graph)
     body = moved.graph
-    cast = next((n for n in body.node if n.op_type == "Cast"), None)
-    readers = [n for n in body.node if cast and cast.output[0] in n.input]
     weights = {w.name: w for w in body.initializer}
-    if cast is None or len(readers) != 1 or readers[0].op_type != "Conv":
-        raise ShapeError("the graph does not begin with one convolution of the converted crop")
-    first = readers[0]
+    first = next(n for n in body.node if n.op_type == "Conv")
+    before = {n.op_type for n in body.node[: list(body.node).index(first)]}
+    if not before <= {"Cast", "Transpose"}:
+        raise ShapeError(f"{', '.join(sorted(before))} before the first convolution: expected Cast")
     if len(first.input) != 3 or any(a.name == "pads" and any(a.ints) for a in first.attribute):
         raise ShapeError("the first convolution has no bias or pads: expected bias, no padding")
     kernel = onnx.numpy_helper.to_array(weights[first.input[1]])
@@ -50,13 +49,27 @@ def centre_input(graph: onnx.ModelProto) -> onnx.ModelProto:
     weights[first.input[2]].CopyFrom(onnx.numpy_helper.from_array(shifted, first.input[2]))
     centre = onnx.numpy_helper.from_array(np.float32(CENTRE), "x_centre")
     body.initializer.append(centre)
-    subtract = onnx.helper.make_node("Sub", [cast.output[0], centre.name], [CENTRED], "centre_x")
+    crop = first.input[0]
+    subtract = onnx.helper.make_node("Sub", [crop, centre.name], [CENTRED], "centre_x")
     first.input[0] = CENTRED
     nodes = list(body.node)
     nodes.insert(nodes.index(first), subtract)
     del body.node[:]
     body.node.extend(nodes)
     return moved
+
+
+def _from_correlation(graph: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions with dynamic weights and of all that depend on them."""
+    constant = {w.name for w in graph.graph.initializer}
+    reached: set[str] = set()
+    names = []
+    for node in graph.graph.node:
+        is_conv = node.op_type == "Conv"
+        if (is_conv and node.input[1] not in constant) or reached.intersection(node.input):
+            reached.update(node.output)
+            names += [node.name] if is_conv else []
+    return names
 
 
 class _Feeds:
@@ -85,8 +98,10 @@ def quantize(
 ) -> onnx.ModelProto:
     """Make the int8 search graph.
 
-    Convolutions with constant weights are quantised, per channel and symmetric, as TensorRT asks;
-    the two cross-correlations, whose weights are the template, stay float.
+    The convolutions of the backbone and the two that adapt its features are quantised, per channel
+    and symmetric, as TensorRT asks. The cross-correlations, whose weights are the template, and
+    the 1x1 convolutions behind them stay float: they take a hundredth of the work and would make
+    most of the error.
 
     Args:
         template: fp32 graph, for the kernels.
@@ -103,10 +118,6 @@ def quantize(
     import onnx
 
     centred = centre_input(search)
-    constant = {w.name for w in centred.graph.initializer}
-    dynamic = [
-        n.name for n in centred.graph.node if n.op_type == "Conv" and n.input[1] not in constant
-    ]
     exact = {CENTRED: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -120,7 +131,7 @@ def quantize(
                 _Feeds(template, pairs),
                 quant_format=q.QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
-                nodes_to_exclude=dynamic,
+                nodes_to_exclude=_from_correlation(centred),
                 per_channel=True,
                 activation_type=q.QuantType.QInt8,
                 weight_type=q.QuantType.QInt8,

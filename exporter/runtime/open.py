@@ -41,7 +41,14 @@ def _onnxruntime(provider: str) -> Opener:
     return open_it
 
 
+def _tensorrt(model: ModelFiles, threads: int | None) -> Backend:
+    from exporter.runtime.tensorrt import TensorRtBackend
+
+    return TensorRtBackend(model)
+
+
 OPENERS: dict[str, Opener] = {
+    "tensorrt": _tensorrt,
     "onnxruntime-tensorrt": _onnxruntime("tensorrt"),
     "onnxruntime-cuda": _onnxruntime("cuda"),
     "openvino": _openvino("auto"),
@@ -111,8 +118,6 @@ def _open_torch(path: Path, engine: str) -> Backend:
 def _open_first(model: ModelFiles, names: tuple[str, ...], threads: int | None) -> Backend:
     reasons = []
     for name in names:
-        if name not in OPENERS:
-            continue
         try:
             backend = _warm(OPENERS[name](model, threads))
         except ModelFileError:

@@ -19,6 +19,8 @@ from model.nets.siamrpn import SiamRPN
 @pytest.fixture(scope="session")
 def network() -> SiamRPN:
     """A network whose batch norm has seen one batch, so that its maps are of a sane size."""
+    # Threads that wait for one another starve on a busy machine.
+    torch.set_num_threads(1)
     torch.manual_seed(3)
     rng = np.random.default_rng(3)
     net = SiamRPN()

@@ -1,0 +1,172 @@
+"""The TensorRT runtime against a GPU in numpy: what is copied when, and what is refused.
+
+No test here runs on a GPU; `mlkd bench --engine tensorrt` on a machine with one does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from exporter.manifest import ModelFiles, open_model
+from exporter.runtime.cuda import Cuda, open_cuda
+from exporter.runtime.open import open_backend
+from exporter.runtime.tensorrt import TensorRtBackend
+from exporter.tensorrt import BuiltEngine
+from exporter.tensorrt_api import TensorRt
+from model.errors import BackendError, MissingExtraError, ModelFileError
+from tests.exporter.fake_gpu import Arrays, FakeRuntimeApi, FakeTensorRt
+
+
+def encode(inputs: Arrays) -> Arrays:
+    mean = np.float32(inputs["z"].mean())
+    return {"kernel_cls": mean, "kernel_loc": -mean}  # type: ignore[dict-item]
+
+
+def search(inputs: Arrays) -> Arrays:
+    mean = np.float32(inputs["x"].mean())
+    return {
+        "cls": mean + inputs["kernel_cls"].mean(),
+        "loc": mean + inputs["kernel_loc"].mean(),
+    }  # type: ignore[dict-item]
+
+
+def engine_of(graph: bytes) -> bytes:
+    return b"engine of " + hashlib.sha256(graph).digest()
+
+
+class Gpu:
+    """The fakes of one test, and the count of builds."""
+
+    def __init__(self, model: ModelFiles) -> None:
+        self.api = FakeRuntimeApi()
+        manifest = model.manifest
+        graphs = {
+            engine_of(model.template_path.read_bytes()): (manifest.template, encode),
+            engine_of(model.search_path.read_bytes()): (manifest.search, search),
+        }
+        self.trt = FakeTensorRt(self.api, graphs)
+        self.model, self.builds = model, 0
+
+    def open(self) -> TensorRtBackend:
+        return TensorRtBackend(self.model, trt=cast("TensorRt", self.trt), cuda=Cuda(self.api))
+
+
+@pytest.fixture
+def gpu(fp32_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    gpu = Gpu(open_model(fp32_folder))
+
+    def build(_trt: Any, graph: bytes, _options: Any, _timing: bytes) -> BuiltEngine:
+        gpu.builds += 1
+        return BuiltEngine(engine_of(graph), (), (), b"timing")
+
+    monkeypatch.setenv("MLKD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("exporter.runtime.tensorrt.build_engine", build)
+    return gpu
+
+
+def test_crops_go_in_and_maps_come_out(gpu: Gpu) -> None:
+    backend = gpu.open()
+    assert backend.name == "tensorrt-10.16.1.11 (fp32 model, NVIDIA GeForce RTX 3060 Laptop GPU)"
+    first = backend.encode_template(np.full((127, 127, 3), 10, np.uint8))
+    second = backend.encode_template(np.full((127, 127, 3), 20, np.uint8))
+    assert (first.kernel_cls == 10).all()
+    assert (second.kernel_loc == -20).all()
+    x = np.full((287, 287, 3), 7, np.uint8)
+    for template, value in ((first, 10), (second, 20), (first, 10)):
+        cls, loc = backend.predict(template, x)
+        assert cls.shape == (10, 21, 21)
+        assert loc.shape == (20, 21, 21)
+        assert (cls == 7 + value).all()
+        assert (loc == 7 - value).all()
+    assert (backend.predict(first, x * 2)[0] == 24).all()
+
+
+def test_a_frame_is_one_launch_and_allocates_nothing(gpu: Gpu) -> None:
+    backend = gpu.open()
+    template = backend.encode_template(np.zeros((127, 127, 3), np.uint8))
+    x = np.zeros((287, 287, 3), np.uint8)
+    backend.predict(template, x)
+    gpu.api.calls.clear()
+    backend.predict(template, x)
+    assert gpu.api.calls == ["cudaGraphLaunch", "cudaStreamSynchronize"]
+
+
+def test_closing_frees_all_memory(gpu: Gpu) -> None:
+    backend = gpu.open()
+    assert gpu.api.memory
+    backend.close()
+    backend.close()
+    assert not gpu.api.memory
+    with pytest.raises(BackendError, match="is closed"):
+        backend.encode_template(np.zeros((127, 127, 3), np.uint8))
+
+
+def test_engines_are_built_once_and_again_for_another_gpu(
+    gpu: Gpu, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu.open().close()
+    assert gpu.builds == 2
+    assert "there is none for this model yet" in caplog.text
+    gpu.open().close()
+    assert gpu.builds == 2
+    gpu.api.gpu = "NVIDIA RTX A4000"
+    caplog.clear()
+    gpu.open().close()
+    assert gpu.builds == 4
+    assert "the cached one is for gpu 'NVIDIA GeForce RTX 3060 Laptop GPU'" in caplog.text
+
+
+def test_an_engine_that_does_not_load_or_fit_is_refused(gpu: Gpu) -> None:
+    known = dict(gpu.trt.graphs)
+    gpu.trt.graphs = {}
+    with pytest.raises(BackendError, match="cannot load the engine"):
+        gpu.open()
+    both = list(known.values())
+    gpu.trt.graphs = dict(zip(known, reversed(both), strict=True))
+    with pytest.raises(ModelFileError, match="the graph's inputs are"):
+        gpu.open()
+
+
+@pytest.mark.parametrize("name", ["cudaMalloc", "cudaGraphInstantiate", "cudaStreamSynchronize"])
+def test_a_failing_cuda_call_is_named(gpu: Gpu, name: str) -> None:
+    gpu.api.failing = name
+    with pytest.raises(BackendError, match=f"{name} failed with CUDA error 700"):
+        gpu.open()
+
+
+def test_without_a_gpu_the_driver_is_suspected() -> None:
+    with pytest.raises(BackendError, match=r"no NVIDIA GPU .*CUDA error 35.*nvidia-smi"):
+        Cuda(FakeRuntimeApi(gpus=0))
+
+
+@pytest.mark.parametrize(
+    ("module", "library"), [("tensorrt", "tensorrt"), ("cuda.bindings", "cuda-bindings")]
+)
+def test_a_missing_library_is_named_with_its_extra(
+    fp32_folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRt(FakeRuntimeApi(), {}))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"{library} is not installed.*mlkd-track\[gpu\]"):
+        open_backend(fp32_folder, "tensorrt")
+
+
+def test_the_real_cuda_bindings_have_every_function_in_use() -> None:
+    runtime = pytest.importorskip("cuda.bindings.runtime")
+    names = [n for n in vars(FakeRuntimeApi) if n.startswith("cuda")]
+    assert len(names) > 15
+    assert [n for n in names if not hasattr(runtime, n)] == []
+    kinds = (runtime.cudaMemcpyKind, runtime.cudaStreamCaptureMode)
+    assert hasattr(kinds[0], "cudaMemcpyHostToDevice")
+    assert hasattr(kinds[0], "cudaMemcpyDeviceToHost")
+    assert hasattr(kinds[1], "cudaStreamCaptureModeThreadLocal")
+    if runtime.cudaGetDeviceCount()[1]:
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(BackendError, match="no NVIDIA GPU"):
+        open_cuda()

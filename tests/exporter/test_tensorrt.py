@@ -1,0 +1,173 @@
+"""Engines are cached under everything that they depend on; graphs build ahead of time for SM86."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from exporter import tensorrt_api
+from exporter.half import in_half_precision, with_half_weights
+from exporter.manifest import open_model
+from exporter.parity import crops
+from exporter.quantize import quantize
+from exporter.tensorrt import (
+    BuildOptions,
+    BuiltEngine,
+    EngineKey,
+    build_engine,
+    cache_folder,
+    load_or_build,
+    why_stale,
+)
+from model.config import TrackerConfig
+from model.errors import InputError, ModelFileError
+
+KEY = EngineKey("ab" * 32, "10.16.1.11", "RTX 3060", "8.6", "13.0", "fp16", 1024, 5)
+SM86 = BuildOptions(workspace_mb=256, compute_capability="SM86")
+
+
+class Builds:
+    """Counts builds and remembers the timing cache that each was given."""
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+
+    def __call__(self, timing_cache: bytes) -> BuiltEngine:
+        self.given.append(timing_cache)
+        return BuiltEngine(b"engine %d" % len(self.given), (), (), b"timing")
+
+
+def test_an_engine_is_built_once(tmp_path: Path) -> None:
+    builds = Builds()
+    folder = tmp_path / "engines"
+    assert load_or_build(folder, KEY, builds) == b"engine 1"
+    assert load_or_build(folder, KEY, builds) == b"engine 1"
+    assert builds.given == [b""]
+    sidecar = json.loads((folder / f"{'ab' * 8}.json").read_text())
+    assert sidecar["key"] == dataclasses.asdict(KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tensorrt": "11.4.0"}, {"gpu": "RTX A4000"}, {"compute_capability": "8.9"},
+        {"driver": "13.1"}, {"precision": "int8"}, {"workspace_mb": 64}, {"opt_level": 3},
+    ],
+)  # fmt: skip
+def test_another_version_or_gpu_builds_again_and_says_so(
+    tmp_path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    builds = Builds()
+    load_or_build(tmp_path, KEY, builds)
+    other = dataclasses.replace(KEY, **change)
+    caplog.clear()
+    assert load_or_build(tmp_path, other, builds) == b"engine 2"
+    assert builds.given == [b"", b"timing"]
+    (name,) = change
+    assert f"the cached one is for {name} {getattr(KEY, name)!r}" in caplog.text
+    assert why_stale(tmp_path / f"{'ab' * 8}.engine", other) is None
+
+
+def test_damaged_engines_and_sidecars_are_built_again(tmp_path: Path) -> None:
+    builds = Builds()
+    load_or_build(tmp_path, KEY, builds)
+    path = tmp_path / f"{'ab' * 8}.engine"
+    path.write_bytes(b"cut")
+    assert why_stale(path, KEY) == f"{path.name} is damaged"
+    load_or_build(tmp_path, KEY, builds)
+    for content in ("{", "[]", "{}", '{"key": 3, "sha256": ""}'):
+        path.with_suffix(".json").write_text(content)
+        reason = why_stale(path, KEY)
+        assert reason is not None
+    load_or_build(tmp_path, KEY, builds)
+    assert len(builds.given) == 3
+    assert why_stale(path, KEY) is None
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLKD_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("MLKD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "mlkd-track"
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match="workspace is 0 MB"):
+        BuildOptions(workspace_mb=0)
+    with pytest.raises(InputError, match=r"opt-level is 6: expected 0\.\.5"):
+        BuildOptions(opt_level=6)
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Any:
+    """NVIDIA's real parser and builder, which need no GPU."""
+    return pytest.importorskip("tensorrt_rtx", reason="install the extra trt-check")
+
+
+def test_every_member_in_use_exists(rtx: Any) -> None:
+    asked = 0
+    for name, protocol in inspect.getmembers(tensorrt_api, inspect.isclass):
+        if protocol.__module__ != tensorrt_api.__name__:
+            continue
+        real = rtx if name == "TensorRt" else getattr(rtx, name)
+        members = {m for m in vars(protocol) if not m.startswith("_")}
+        members |= set(protocol.__annotations__)
+        asked += len(members)
+        assert [m for m in sorted(members) if not hasattr(real, m)] == [], name
+    assert asked > 30
+    for holder, names in (
+        (rtx.MemoryPoolType, ["WORKSPACE"]),
+        (rtx.NetworkDefinitionCreationFlag, ["STRONGLY_TYPED"]),
+        (rtx.HardwareCompatibilityLevel, ["NONE"]),
+        (rtx.TensorIOMode, ["INPUT", "OUTPUT"]),
+        (rtx.DataType, ["FLOAT", "HALF", "UINT8"]),
+    ):
+        assert all(hasattr(holder, n) for n in names)
+
+
+@pytest.fixture(scope="module")
+def graphs(fp32_folder: Path) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = open_model(fp32_folder)
+    return onnx.load(model.template_path), onnx.load(model.search_path)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "compact", "fp16", "int8"])
+def test_every_graph_builds_ahead_of_time_for_sm86(
+    rtx: Any,
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto],
+    fp32_folder: Path,
+    precision: str,
+) -> None:
+    manifest = open_model(fp32_folder).manifest
+    change = {"compact": with_half_weights, "fp16": in_half_precision}.get(precision, lambda g: g)
+    forms = [(change(graphs[0]), manifest.template), (change(graphs[1]), manifest.search)]
+    if precision == "int8":
+        pairs = list(crops(TrackerConfig(), count=2))
+        forms = [(quantize(*graphs, pairs), manifest.search)]
+    for graph, spec in forms:
+        built = build_engine(rtx, graph.SerializeToString(), SM86)
+        assert len(built.engine) > 1_000_000
+        assert built.inputs == spec.inputs
+        assert built.outputs == spec.outputs
+
+
+def test_broken_graphs_are_refused(
+    rtx: Any, graphs: tuple[onnx.ModelProto, onnx.ModelProto]
+) -> None:
+    content = graphs[1].SerializeToString()
+    with pytest.raises(ModelFileError, match="cannot read the graph"):
+        build_engine(rtx, content[: len(content) // 2], SM86)
+    strange = onnx.ModelProto()
+    strange.CopyFrom(graphs[1])
+    strange.graph.node[-1].op_type = "Warp"
+    with pytest.raises(ModelFileError, match="Warp"):
+        build_engine(rtx, strange.SerializeToString(), SM86)
+    with pytest.raises(InputError, match="no GPU 'SM7'"):
+        build_engine(rtx, content, BuildOptions(compute_capability="SM7"))
