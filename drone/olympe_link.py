@@ -74,6 +74,15 @@ class FirstAttempt:
 
     done: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    since_s: float | None = None
+    """When the drone was first asked; to import the SDK before that takes what it takes."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the outcome; False when it took longer than `timeout_s`."""
+        while not self.done.wait(0.05):
+            if self.since_s is not None and time.monotonic() - self.since_s > timeout_s:
+                return False
+        return True
 
 
 class OlympeLink:
@@ -112,6 +121,7 @@ class OlympeLink:
         self._thread: threading.Thread | None = None
         self._sdk: Sdk | None = None
         self._drone: SdkDrone | None = None
+        self._refused: tuple[OlympeModel, SdkDrone] | None = None
         self._store = TelemetryStore()
         self.state = LinkState.CLOSED
         self.model: OlympeModel | None = None
@@ -176,7 +186,7 @@ class OlympeLink:
             target=self._run, args=(first, self._stop), name="olympe-link", daemon=True
         )
         self._thread.start()
-        if not first.done.wait(self._timing.open_s):
+        if not first.wait(self._timing.open_s):
             first.error = ControlError(
                 f"{self.ip} answers but does not accept the connection within "
                 f"{self._timing.open_s:g} s ({self.last_error or 'no reason given'}); is another "
@@ -219,6 +229,7 @@ class OlympeLink:
             first.error = ControlError(f"{self.ip}: {self.last_error}")
             logger.exception("%s: the connecting thread died", self.ip)
         finally:
+            self._discard_refused()
             self.state = LinkState.CLOSED
             first.done.set()
 
@@ -231,17 +242,41 @@ class OlympeLink:
         if self._sdk is None:
             self._sdk = self._make_sdk()
         self.state = LinkState.CONNECTING
-        drone = self._sdk.drone(self.ip, self.model.kind)
+        first.since_s = first.since_s or time.monotonic()
+        drone = self._connect(self._sdk, self.model)
         try:
-            if not drone.connect(retry=1):
-                self.state = LinkState.WAITING
-                raise ControlError(f"{self.model.name} at {self.ip} refused the connection")
             self._serve(drone, first, stop)
         finally:
             self._drone = None
             self._store.clear()
             drone.disconnect()
             drone.destroy()
+
+    def _connect(self, sdk: Sdk, model: OlympeModel) -> SdkDrone:
+        """Make a connection, with the object that was refused before where there is one.
+
+        To destroy a refused one leaves four of the SDK's files open.
+        """
+        if self._refused is not None and self._refused[0] == model:
+            drone = self._refused[1]
+        else:
+            self._discard_refused()
+            drone = sdk.drone(self.ip, model.kind)
+        self._refused = None
+        if drone.connect(retry=1):
+            return drone
+        self.state = LinkState.WAITING
+        if getattr(drone.connection_state, "name", "") == "Created":
+            self._refused = (model, drone)
+        else:
+            drone.disconnect()
+            drone.destroy()
+        raise ControlError(f"{model.name} at {self.ip} refused the connection")
+
+    def _discard_refused(self) -> None:
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            refused[1].destroy()
 
     def _serve(self, drone: SdkDrone, first: FirstAttempt, stop: threading.Event) -> None:
         subscriptions = self._subscribe(drone)

@@ -6,6 +6,7 @@ checked and tested without the SDK.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
@@ -79,6 +80,11 @@ class SdkDrone(Protocol):
     @property
     def connected(self) -> bool:
         """False as soon as the SDK notices."""
+        ...
+
+    @property
+    def connection_state(self) -> Any:
+        """An enum; `Created` when it may connect (again)."""
         ...
 
     @property
@@ -194,6 +200,8 @@ def import_olympe() -> Any:
         parent, _, child = name.rpartition(".")
         if parent in stubs:
             setattr(stubs[parent], child, stub)
+    collecting = gc.isenabled()
+    gc.disable()  # it makes a million small objects that stay: a quarter of the time
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -207,9 +215,13 @@ def import_olympe() -> Any:
         missing.args = (f"parrot-olympe cannot be imported ({error}); {missing}",)
         raise missing from error
     finally:
+        if collecting:
+            gc.enable()
         for name in stubs:
             sys.modules.pop(name, None)
     log.update_config(_QUIET)
+    # Its own state changes look through every module, its deprecated ones too, and so warn.
+    warnings.filterwarnings("ignore", r"'olympe\..*' is deprecated", DeprecationWarning)
     # It looks for a media server that is not used here, and complains for ever where there is none.
     logging.getLogger("olympe.media").setLevel(logging.CRITICAL)
     return olympe

@@ -13,9 +13,10 @@ from drone.frame import Telemetry
 Values = dict[str, Any]
 _FIELDS = tuple(field.name for field in fields(Telemetry))
 
-FAST_FIELDS = frozenset({"yaw_deg", "gimbal_pitch_deg", "height_m", "speed_m_s"})
+FAST_FIELDS = frozenset({"yaw_deg", "gimbal_pitch_deg", "height_m", "speed_m_s", "home_distance_m"})
 """The drone repeats these at 5 Hz and more. The others come when they change, and stay true."""
 FAST_FIELD_LIFE_S = 1.0
+EARTH_RADIUS_M = 6_371_000.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class TelemetryStore:
         """Everything, at one instant."""
         with self._lock:
             values, heard_ns = dict(self._values), self._heard_ns
+        here, home = values.get("here"), values.get("takeoff") or values.get("home")
+        if here and home and here[0] and home[0]:
+            values["home_distance_m"] = (_ground_m(here[0], home[0]), here[1])
         age_s = {name: (now_ns - at_ns) / 1e9 for name, (_, at_ns) in values.items()}
         fresh = {
             name: value
@@ -93,6 +97,21 @@ def _link(args: Mapping[str, Any]) -> Values:
     return {"link_quality": min(max((int(args["value"]) & 0xF) - 1, 0), 4) / 4}
 
 
+def _place(args: Mapping[str, Any]) -> tuple[float, float] | None:
+    latitude_deg, longitude_deg = float(args["latitude"]), float(args["longitude"])
+    # 500 stands for unknown.
+    known = abs(latitude_deg) <= 90 and abs(longitude_deg) <= 180
+    return (latitude_deg, longitude_deg) if known else None
+
+
+def _ground_m(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Distance over ground of two places in degrees; flat Earth, good to 0.1 % over some km."""
+    north_deg = b[0] - a[0]
+    east_deg = (b[1] - a[1] + 180) % 360 - 180
+    east_deg *= math.cos(math.radians((a[0] + b[0]) / 2))
+    return math.radians(math.hypot(north_deg, east_deg)) * EARTH_RADIUS_M
+
+
 EVENTS: dict[str, Callable[[Mapping[str, Any]], Values]] = {
     "common.CommonState.BatteryStateChanged": lambda a: {"battery_percent": float(a["percent"])},
     "common.CommonState.LinkSignalQuality": _link,
@@ -107,6 +126,10 @@ EVENTS: dict[str, Callable[[Mapping[str, Any]], Values]] = {
     "ardrone3.PilotingState.NavigateHomeStateChanged": lambda a: {
         "returning_home": _word(a["state"]) == "inProgress"
     },
+    "rth.state": lambda a: {"returning_home": _word(a["state"]) == "in_progress"},
+    "rth.takeoff_location": lambda a: {"takeoff": _place(a)},
+    "ardrone3.GPSSettingsState.HomeChanged": lambda a: {"home": _place(a)},
+    "ardrone3.PilotingState.GpsLocationChanged": lambda a: {"here": _place(a)},
     "gimbal.attitude": lambda a: {"gimbal_pitch_deg": float(a["pitch_absolute"])},
     "gimbal.max_speed": lambda a: {"gimbal_full_deg_s": float(a["current_pitch"])},
     "ardrone3.SpeedSettingsState.MaxRotationSpeedChanged": lambda a: {

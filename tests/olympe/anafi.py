@@ -2,13 +2,14 @@
 
 Run as `python -m tests.olympe.anafi`. It prints one line of JSON for each command that reaches
 it: `{"ns": monotonic clock, "name": "ardrone3.Piloting.PCMD", "args": {…}}`. Lines of JSON on
-stdin send states: `{"send": "common.CommonState.BatteryStateChanged", "args": {"percent": 9}}`.
+stdin send states: `{"send": "common.CommonState.BatteryStateChanged", "args": {"percent": 9}}`,
+or make it another device: `{"become": "skycontroller3", "stubborn": false}`. A controller that
+disconnects says no goodbye: the device believes in it for 8 s more, unless told `{"forget": true}`.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import time
@@ -86,8 +87,16 @@ class LoopbackAnafi(DeviceBase):
         self._stubborn = stubborn
         self._subscription = self.subscribe(self._on_event, None)
 
+    def _reset_instance(self) -> None:
+        super()._reset_instance()
+        # The SDK's device keeps a peer that has left, and would refuse every later one.
+        self._peer = None
+
     def emit(self, name: str, **args: Any) -> None:
-        self._send_command_raw(message_of(name), args, quiet=True)
+        message = message_of(name)
+        # The SDK encodes arguments in the order that they come in, whatever their names.
+        ordered = {key: args[key] for key in message.args_name}
+        self._send_command_raw(message, ordered, quiet=True)
 
     def _on_event(self, event: Any, _controller: Any) -> None:
         message = getattr(event, "message", None)
@@ -130,20 +139,27 @@ class LoopbackAnafi(DeviceBase):
             self.emit(name, **args)
 
 
+def start(model: str, port: int, stubborn: bool) -> LoopbackAnafi:
+    device = LoopbackAnafi(model, port, stubborn)
+    say(ready=bool(device.listen().result_or_cancel(timeout=5)))
+    return device
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=44444)
-    parser.add_argument("--model", choices=sorted(MODELS), default="anafi")
-    parser.add_argument("--stubborn", action="store_true", help="keep the streaming mode it has")
     args = parser.parse_args()
-    device = LoopbackAnafi(args.model, args.port, args.stubborn)
-    listening = device.listen().result_or_cancel(timeout=5)
-    say(ready=bool(listening))
-    with contextlib.suppress(KeyboardInterrupt):
-        for line in sys.stdin:
-            order = json.loads(line)
+    device = start("anafi", args.port, False)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "forget" in order:
+            device.disconnect()
+            say(forgot=True)
+        elif "become" in order:
+            device.destroy()
+            device = start(order["become"], args.port, order["stubborn"])
+        else:
             device.emit(order["send"], **order["args"])
-    device.destroy()
 
 
 if __name__ == "__main__":

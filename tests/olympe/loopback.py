@@ -81,13 +81,17 @@ class Part:
         self._process.stdin.flush()
 
     def freeze(self) -> None:
+        """Stop it in the middle of whatever it does; the kernel keeps its connections open."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self._process.pid, signal.SIGCONT)
+        if self._process.poll() is None:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a crash or a cut cable does."""
+        """End it as a crash or a cut cable does; again is allowed."""
+        if self._process.poll() is not None:
+            return
         self._process.kill()
         self._process.wait(5)
         self._reader.join(5)
@@ -108,9 +112,33 @@ class Video(Part):
 class Device(Part):
     """The drone's command interface."""
 
-    def __init__(self, *args: str) -> None:
-        super().__init__("tests.olympe.anafi", *args)
-        assert self.wait(lambda line: "ready" in line, 30.0)["ready"], "cannot listen"
+    def __init__(self) -> None:
+        super().__init__("tests.olympe.anafi")
+        try:
+            # The SDK's import takes 2 s of a free core, and much longer on a busy machine.
+            assert self.wait(lambda line: "ready" in line, 90.0)["ready"], "cannot listen"
+        except BaseException:
+            self.kill()
+            raise
+        self.kind = ("anafi", False)
+
+    def become(self, model: str, *, stubborn: bool = False) -> None:
+        """Be another model, or one that keeps the streaming mode it has."""
+        if self.kind != (model, stubborn):
+            since = self.mark()
+            self.tell(become=model, stubborn=stubborn)
+            assert self.wait(lambda line: "ready" in line, since=since)["ready"], "cannot listen"
+            self.kind = (model, stubborn)
+
+    def forget(self) -> None:
+        """Let go of a controller that has left, and accept the next one at once."""
+        since = self.mark()
+        self.tell(forget=True)
+        self.wait(lambda line: "forgot" in line, 40.0, since)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def wait_for(self, name: str, timeout_s: float = 10.0, since: int = 0, **args: Any) -> Any:
         """The first command of this name whose arguments are `args`."""
@@ -134,3 +162,15 @@ def ports_are_free() -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((IP, DISCOVERY_PORT)) != 0
+
+
+def wait_until(reached: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    """Wait for something that has no event.
+
+    Raises:
+        AssertionError: it did not come true.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline_s, f"not reached in {timeout_s} s"
+        time.sleep(0.02)

@@ -7,12 +7,14 @@ import math
 
 import olympe_deps as od
 
-GROUND_DISTANCE_M = 12.5
-BATTERY_PERCENT = 87
-HORIZONTAL_FOV_DEG = 69.0
-GIMBAL_PITCH_DEG = -20.0
-YAW_DEG = 90.0
-SPEED_NORTH_M_S = 3.0
+from tests.olympe.vmeta_values import (
+    BATTERY_PERCENT,
+    GIMBAL_PITCH_DEG,
+    GROUND_DISTANCE_M,
+    HORIZONTAL_FOV_DEG,
+    SPEED_NORTH_M_S,
+    YAW_DEG,
+)
 
 
 def block() -> bytes:
