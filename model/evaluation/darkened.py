@@ -34,7 +34,11 @@ class DarkenedFrames:
     def __iter__(self) -> Iterator[Image]:
         """Yield darkened frames."""
         for index, image in enumerate(self.day):
-            yield darken(image, self.scene, np.random.default_rng([self.seed, index]))
+            yield self.darken_frame(index, image)
+
+    def darken_frame(self, index: int, day: Image) -> Image:
+        """Darken the frame of this number, counted from 0; any order gives the same."""
+        return darken(day, self.scene, np.random.default_rng([self.seed, index]))
 
 
 def scene_of(sequence: Sequence, seed: int) -> NightScene:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from model.evaluation.box_files import Float64
+from model.evaluation.darkened import DarkenedFrames
 from model.evaluation.sequences import Sequence
 from model.geometry import Image
 
@@ -63,10 +64,13 @@ def frame_pictures(
     """
     wanted, last = set(frames), max(frames, default=-1)
     pictures: dict[int, bytes] = {}
-    for index, image in enumerate(sequence.frames):
+    dark = sequence.frames if isinstance(sequence.frames, DarkenedFrames) else None
+    # Darkening costs more than decoding: only the wanted frames are darkened.
+    for index, shown in enumerate(sequence.frames if dark is None else dark.day):
         if index > last:
             break
         if index in wanted:
+            image = shown if dark is None else dark.darken_frame(index, shown)
             boxes = {name: all_boxes[index] for name, all_boxes in answers.items()}
             drawn = draw_boxes(image, sequence.truth[index], boxes)
             _, data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 80])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -112,6 +113,11 @@ def test_pictures_show_truth_and_answers(sequence: Sequence, lost: Float64) -> N
     pictures = frame_pictures(sequence, [2, 8], {"x": lost})
     assert sorted(pictures) == [2, 8]
     assert pictures[2][:2] == b"\xff\xd8"
+    dark = darken_sequence(sequence, 1)
+    third = list(dark.frames)[2]
+    drawn = draw_boxes(third, sequence.truth[2], {})
+    _, data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    assert frame_pictures(dark, [2], {}) == {2: data.tobytes()}
 
 
 def test_the_paper_is_marked_as_printed() -> None:
