@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from model import cli_train_night
+
 
 def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the verb."""
@@ -21,6 +23,7 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--cache", type=Path, default=None, help="folder of the crops (default: OUT/crops)"
     )
     baseline.set_defaults(run=_run_baseline)
+    cli_train_night.add_stages(stages)
     stats = stages.add_parser("night-stats", help="compare the low-light synthesis with real night")
     stats.add_argument("--config", type=Path, required=True, help="YAML training file")
     stats.add_argument(

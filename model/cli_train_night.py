@@ -1,0 +1,125 @@
+"""The distillation stages of `mlkd train`: teacher, student and mutual."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model.training.mutual_config import MutualConfig
+    from model.training.night_teacher import NightTeacher
+
+LOSSES = ("l2", "spatial", "threshold", "none")
+
+
+def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the stages under the verb `train`."""
+    teacher = stages.add_parser("teacher", help="join an enhancer and a baseline in one file")
+    teacher.add_argument("--config", type=Path, required=True, help="YAML training file")
+    teacher.add_argument("--out", type=Path, required=True, help="teacher file to write")
+    _add_parts(teacher)
+    teacher.set_defaults(run=_run_teacher)
+    mutual = stages.add_parser("mutual", help="train the students in the mutual-learning room")
+    _add_run(mutual)
+    mutual.set_defaults(run=_run_mutual, student=None)
+    student = stages.add_parser("student", help="train one student, without mutual learning")
+    _add_run(student)
+    student.add_argument(
+        "--student", choices=LOSSES, required=True, help="its correlation loss; none is without"
+    )
+    student.set_defaults(run=_run_mutual)
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--init", type=Path, required=True, help="checkpoint of the baseline")
+    parser.add_argument(
+        "--weights", type=Path, default=None, help="released weights of the config's enhancer"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, help="YAML training file")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    _add_parts(parser)
+    parser.add_argument(
+        "--teacher", type=Path, default=None, help="teacher file, instead of --weights and --init"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=None, help="data root (default: $MLKD_SHARED/data)"
+    )
+    parser.add_argument("--cache", type=Path, default=None, help="folder of the crops")
+    parser.add_argument("--seed", type=int, default=None, help="instead of the config's")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument(
+        "--strict-data", action="store_true", help="refuse bad data instead of skipping it"
+    )
+
+
+def _run_teacher(args: argparse.Namespace) -> int:
+    _need_torch()
+    from model.training.mutual_config import load_mutual_config
+    from model.training.night_teacher import save_teacher
+
+    config = load_mutual_config(args.config)
+    teacher = _build(config, args)
+    save_teacher(args.out, teacher, config.teacher.enhancer, config.teacher.baseline)
+    print(f"teacher ({config.teacher.enhancer}, {config.teacher.baseline}) written to {args.out}")
+    return 0
+
+
+def _run_mutual(args: argparse.Namespace) -> int:
+    _need_torch()
+    from model.cli_train import _data_root
+    from model.training.mutual_config import load_mutual_config
+    from model.training.mutual_loop import run_mutual
+    from model.training.night_teacher import load_teacher
+    from model.training.runs import pick_device
+
+    config = load_mutual_config(args.config)
+    if args.student is not None:
+        students = dataclasses.replace(config.students, losses=(args.student,))
+        config = dataclasses.replace(config, students=students)
+    if args.seed is not None:
+        run = dataclasses.replace(config.train.run, seed=args.seed)
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, run=run))
+    teacher = _build(config, args) if args.teacher is None else load_teacher(args.teacher)
+    paths = run_mutual(
+        config,
+        _data_root(args),
+        args.out,
+        teacher=teacher,
+        init=args.init,
+        resume=args.resume,
+        device=pick_device(args.device),
+        strict=args.strict_data,
+        cache=args.cache,
+    )
+    for path in paths:
+        print(f"student written to {path}")
+    return 0
+
+
+def _build(config: MutualConfig, args: argparse.Namespace) -> NightTeacher:
+    from model.training.night_teacher import build_teacher
+
+    parts = config.teacher
+    return build_teacher(
+        parts.enhancer,
+        args.weights,
+        parts.baseline,
+        args.init,
+        enhance_below_grey=parts.enhance_below_grey,
+    )
+
+
+def _need_torch() -> None:
+    from importlib.util import find_spec
+
+    from model.errors import MissingExtraError
+
+    for library in ("torch", "tensorboard"):
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "train")

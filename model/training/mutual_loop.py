@@ -1,0 +1,301 @@
+"""The run of the mutual-learning room: samples, schedule, log, pictures and checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from tqdm import tqdm
+
+from model.errors import InputError
+from model.nets.baselines import build_baseline
+from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
+from model.training.loop import Team, TrainingError, join_team
+from model.training.mutual_config import MutualConfig
+from model.training.mutual_step import Batch, RoomStep, room_step
+from model.training.night_teacher import NightTeacher
+from model.training.optim import Schedule, set_learning_rate
+from model.training.pairs import PairDataset
+from model.training.pictures import PictureLog
+from model.training.runs import Clock, Stretch, make_loader, seed_everything
+from model.training.sources import DataReport
+from model.training.store import build_store
+from model.training.students import Student, make_student, set_training_mode
+
+KIND = "mutual"
+_MOST_BAD_STEPS = 20
+
+
+@dataclass
+class Room:
+    """The students and how far they are.
+
+    Attributes:
+        students: in the order of the configuration.
+        step: steps done.
+        elapsed_s: training time.
+        wins: samples won by each student since the last epoch.
+        bad_steps: steps in a row that were not finite.
+    """
+
+    students: list[Student]
+    step: int = 0
+    elapsed_s: float = 0.0
+    wins: list[int] = field(default_factory=list)
+    bad_steps: int = 0
+
+
+def run_mutual(
+    config: MutualConfig,
+    root: Path,
+    out: Path,
+    *,
+    teacher: NightTeacher,
+    init: Path,
+    resume: bool = False,
+    device: torch.device,
+    strict: bool = False,
+    cache: Path | None = None,
+) -> list[Path]:
+    """Train one student or a room of them; return one checkpoint a student.
+
+    Args:
+        config: the whole configuration; kept in the checkpoints.
+        root: data root of the sources.
+        out: folder of the run: `latest.pt` (to resume), `student_<name>.pt`, `log.jsonl`,
+            `wins.jsonl`, `tensorboard/`.
+        teacher: frozen.
+        init: the baseline's checkpoint, from which every student starts.
+        resume: continue the run in `out`; starts it where there is none yet.
+        device: CPU or GPU; with torchrun each process takes its own GPU.
+        strict: refuse bad data instead of skipping it.
+        cache: folder of the crop store; `out/crops` when None.
+
+    Raises:
+        InputError: data, checkpoint or folder cannot be used.
+        TrainingError: the losses stayed not finite.
+    """
+    latest = out / "latest.pt"
+    if latest.exists() and not resume:
+        raise InputError(f"{latest} exists: continue with --resume or choose another --out")
+    with join_team(device) as team:
+        folder = out / "crops" if cache is None else cache
+        report = DataReport(strict)
+        if team.rank == 0:
+            build_store(config.train, root, folder, report)
+            for line in report.lines():
+                tqdm.write(f"skipped: {line}")
+        if team.world > 1:
+            dist.barrier()
+        seed_everything(config.train.run.seed)
+        room = make_room(config, init, team.device)
+        if resume and latest.exists():
+            restore_room(room, latest)
+        dataset = PairDataset(config.train, folder)
+        _train(room, teacher.to(team.device), dataset, config, out, team)
+    return [student_path(out, student) for student in room.students]
+
+
+def make_room(config: MutualConfig, init: Path, device: torch.device) -> Room:
+    """Make the students, all with the baseline's weights.
+
+    Raises:
+        ModelFileError: `init` does not fit the students' network.
+    """
+    content = load_checkpoint(init)
+    state = content.get("state_dict", content)
+    students = []
+    for name in config.students.names():
+        net = build_baseline(config.students.baseline, config.train.tracker.anchors_per_cell)
+        load_into(net, state, str(init))
+        net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        students.append(make_student(name, net, config.students.parts, config.train.optim))
+    return Room(students, wins=[0] * len(students))
+
+
+def student_path(out: Path, student: Student) -> Path:
+    """Where a student's weights are written."""
+    return out / f"student_{student.name}.pt"
+
+
+def save_room(room: Room, out: Path, config: MutualConfig) -> None:
+    """Write `latest.pt`, then each student's own file (averaged weights where there are any)."""
+    settings = config_mapping(config)
+    members = []
+    for student in room.students:
+        average = None if student.average is None else student.average.module.state_dict()
+        members.append(
+            {
+                "name": student.name,
+                "average": average,
+                "raw_state_dict": student.net.state_dict(),
+                "optimizer": student.optimizer.state_dict(),
+            }
+        )
+    progress = {"step": room.step, "elapsed_s": room.elapsed_s, "wins": room.wins}
+    content = {"kind": KIND, "students": members, "config": settings, **progress}
+    save_checkpoint(out / "latest.pt", content)
+    for student, member in zip(room.students, members, strict=True):
+        best = member["average"] or member["raw_state_dict"]
+        kind = f"siamrpn_{config.students.baseline}"
+        own = {"kind": kind, "state_dict": best, "step": room.step, "config": settings}
+        save_checkpoint(student_path(out, student), own)
+
+
+def restore_room(room: Room, path: Path) -> None:
+    """Continue from a checkpoint of `save_room`.
+
+    Raises:
+        InputError: the file is no such checkpoint, or holds other students.
+    """
+    content = load_checkpoint(path)
+    members = content.get("students")
+    if content.get("kind") != KIND or not isinstance(members, list):
+        raise InputError(f"{path} is no checkpoint of a distillation run: it cannot be resumed")
+    found = [member["name"] for member in members]
+    if found != [student.name for student in room.students]:
+        wanted = ", ".join(student.name for student in room.students)
+        raise InputError(f"{path} holds the students {', '.join(found)}: expected {wanted}")
+    for student, member in zip(room.students, members, strict=True):
+        load_into(student.net, member["raw_state_dict"], str(path))
+        if student.average is not None and member["average"] is not None:
+            load_into(student.average.module, member["average"], str(path))
+        student.optimizer.load_state_dict(member["optimizer"])
+    room.step, room.elapsed_s = int(content["step"]), float(content["elapsed_s"])
+    room.wins = [int(count) for count in content["wins"]]
+
+
+def config_mapping(config: MutualConfig) -> dict[str, Any]:
+    """Plain values for checkpoints; `MutualConfig.from_mapping` accepts them again."""
+    own = {name: asdict(getattr(config, name)) for name in ("distill", "teacher", "students")}
+    own["students"]["losses"] = list(config.students.losses)
+    return {**config.train.as_mapping(), **own}
+
+
+def _train(
+    room: Room,
+    teacher: NightTeacher,
+    dataset: PairDataset,
+    config: MutualConfig,
+    out: Path,
+    team: Team,
+) -> None:
+    settings = config.train
+    schedule, clock = Schedule(settings.optim), Clock(room.elapsed_s)
+    stretch = Stretch(room.step, settings.optim.steps, settings.run.batch, team.rank, team.world)
+    total = settings.optim.steps if settings.optim.max_hours == 0 else None
+    log = PictureLog(out) if team.rank == 0 else None
+    loader = make_loader(dataset, stretch, settings.run)
+    bar = tqdm(loader, initial=room.step, total=total, disable=team.rank != 0, unit="step")
+    saved_s, recent = clock.elapsed_s(), []
+    for student in room.students:
+        set_training_mode(student.net)
+    try:
+        for raw in bar:
+            progress = _agree(schedule.progress(room.step, clock.elapsed_s()), team)
+            if progress >= 1.0:
+                break
+            batch = to_device(raw, team.device)
+            done = _step(room, teacher, batch, config, schedule.rate(room.step, clock.elapsed_s()))
+            room.elapsed_s = clock.elapsed_s()
+            recent.append(done.values)
+            if log is not None and room.step % settings.run.log_steps == 0:
+                left_s = room.elapsed_s / max(progress, 1e-6) * (1 - progress)
+                _report(room, recent, log, bar, left_s)
+            if room.step % config.students.epoch_steps == 0:
+                _close_epoch(room, team, log, teacher, batch, done)
+            if log is not None and room.elapsed_s - saved_s > settings.run.checkpoint_minutes * 60:
+                save_room(room, out, config)
+                saved_s = room.elapsed_s
+    finally:
+        if log is not None:
+            log.close()
+            if room.step > 0 and room.bad_steps == 0:
+                save_room(room, out, config)
+
+
+def to_device(raw: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
+    """A loader's batch on the device; crops [B x H x W x 3] uint8 become [B x 3 x H x W] float."""
+    batch = {name: value.to(device, non_blocking=True) for name, value in raw.items()}
+    for name in ("z", "x"):
+        batch[name] = batch[name].permute(0, 3, 1, 2).float()
+    return batch
+
+
+def _step(
+    room: Room, teacher: NightTeacher, batch: Batch, config: MutualConfig, rate: float
+) -> RoomStep:
+    for student in room.students:
+        set_learning_rate(student.optimizer, rate)
+    done = room_step(room.students, teacher, batch, config, room.step)
+    room.bad_steps = 0 if done.finite else room.bad_steps + 1
+    if room.bad_steps >= _MOST_BAD_STEPS:
+        raise TrainingError(
+            f"losses are not finite for {_MOST_BAD_STEPS} steps: lower optim.lr, or run with "
+            "precision fp32"
+        )
+    room.wins = [a + b for a, b in zip(room.wins, done.wins.tolist(), strict=True)]
+    room.step += 1
+    return done
+
+
+def _agree(progress: float, team: Team) -> float:
+    """Let all processes stop at the same step: the first one's clock counts."""
+    if team.world == 1:
+        return progress
+    shared = torch.tensor([progress], device=team.device)
+    dist.broadcast(shared, 0)
+    return float(shared)
+
+
+def _report(
+    room: Room, recent: list[dict[str, float]], log: PictureLog, bar: Any, left_s: float
+) -> None:
+    """Write the means since the last entry and the speed; show the time left."""
+    values = {name: float(np.mean([entry[name] for entry in recent])) for name in recent[0]}
+    recent.clear()
+    group = room.students[0].optimizer.param_groups[0]
+    values |= {"lr": group["lr"] / group["scale"], "elapsed_s": room.elapsed_s}
+    log.write(room.step, values)
+    losses = {student.name: f"{values[f'{student.name}/loss']:.3f}" for student in room.students}
+    bar.set_postfix(**losses, left=f"{left_s / 60:.0f}min")
+
+
+def _close_epoch(
+    room: Room,
+    team: Team,
+    log: PictureLog | None,
+    teacher: NightTeacher,
+    batch: Batch,
+    done: RoomStep,
+) -> None:
+    """Log what each student won over all processes, draw maps and crops, count from 0."""
+    wins = torch.tensor(room.wins, device=team.device)
+    if team.world > 1:
+        dist.all_reduce(wins)
+    room.wins = [0] * len(room.students)
+    if log is None:
+        return
+    names = [student.name for student in room.students]
+    if len(names) > 1:
+        log.wins(room.step, dict(zip(names, wins.tolist(), strict=True)))
+    log.draw(room.step, teacher, batch, dict(zip(names, done.outputs, strict=True)))
+
+
+def read_wins(out: Path) -> list[dict[str, int]]:
+    """The wins of each epoch, `{"step": …, <student>: …}`, from a run's folder."""
+    lines = (out / "wins.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def mean_shares(epochs: Sequence[Mapping[str, int]]) -> dict[str, float]:
+    """Each student's share of all samples, over the given epochs."""
+    names = [name for name in epochs[0] if name != "step"]
+    sums = {name: sum(epoch[name] for epoch in epochs) for name in names}
+    return {name: count / max(sum(sums.values()), 1) for name, count in sums.items()}

@@ -1,0 +1,62 @@
+"""What of a student trains."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.errors import ConfigError
+from model.nets.baselines import build_baseline
+from model.training.config import OptimConfig
+from model.training.students import make_student, select_parts, set_training_mode
+
+
+@pytest.fixture
+def net():
+    return build_baseline("compact")
+
+
+def trained(net) -> set[str]:
+    return {n for n, p in net.named_parameters() if p.requires_grad}
+
+
+def test_the_paper_trains_the_backbone_alone(net):
+    select_parts(net, "backbone")
+    assert trained(net) == {n for n, _ in net.named_parameters() if n.startswith("backbone.")}
+
+
+def test_the_release_also_trains_the_adapters(net):
+    select_parts(net, "release")
+    names = trained(net)
+    assert "rpn_head.cls.conv_kernel.0.weight" in names
+    assert "rpn_head.loc.conv_search.1.bias" in names
+    assert not any(".head." in n for n in names)
+
+
+def test_all(net):
+    select_parts(net, "backbone")
+    select_parts(net, "all")
+    assert trained(net) == {n for n, _ in net.named_parameters()}
+
+
+def test_an_unknown_choice_is_named(net):
+    with pytest.raises(ConfigError, match="'neck'"):
+        select_parts(net, "neck")
+
+
+def test_frozen_parts_keep_their_statistics(net):
+    select_parts(net, "backbone")
+    set_training_mode(net)
+    before = net.rpn_head.cls.conv_search[1].running_mean.clone()
+    moved = net.backbone.stem[1].running_mean.clone()
+    net(torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 159, 159) * 255)
+    assert torch.equal(net.rpn_head.cls.conv_search[1].running_mean, before)
+    assert not torch.equal(net.backbone.stem[1].running_mean, moved)
+
+
+def test_the_optimiser_holds_what_trains(net):
+    student = make_student("l2.2", net, "backbone", OptimConfig(ema=0.0))
+    held = [p for group in student.optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(trained(net))
+    assert student.loss == "l2"
+    assert student.average is None
