@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gcs.journal import KEPT, Journal
+from gcs.recorder import Recorder
+from tests.fakes import FakeClock
+
+
+def test_events_are_numbered_bounded_and_written_to_the_flight(tmp_path: Path) -> None:
+    clock = FakeClock(5)
+    recorder = Recorder(tmp_path)
+    journal = Journal(recorder, clock)
+    assert journal.newest is None
+    journal.note("before", "no flight yet")
+    flight_id = recorder.begin({}, 0)
+    assert flight_id is not None
+    journal.note("found", "again", frame_id=7)
+    recorder.end()
+    journal.note("after", "no flight any more")
+    assert journal.newest is not None
+    assert (journal.newest.number, journal.newest.kind) == (3, "after")
+    (line,) = (tmp_path / flight_id / "events.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "monotonic_ns": 5,
+        "kind": "found",
+        "message": "again",
+        "frame_id": 7,
+    }
+    for _ in range(2 * KEPT):
+        journal.note("many", "")
+    assert len(journal.events) == KEPT
+    assert journal.newest.number == 3 + 2 * KEPT
