@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from drone.control import RateCommand
+from drone.errors import ControlError
+from drone.frame import Telemetry
+from drone.olympe_control import OlympeControl
+from drone.olympe_link import LinkTiming, OlympeLink
+from drone.olympe_models import MODELS
+from drone.olympe_vehicle import PCMD, PILOTING_SOURCE, OlympeVehicle, telemetry_of_report
+from drone.sender_core import SenderConfig
+from tests.drone.fake_olympe import FakeDrone, FakeSdk
+from tests.fakes import FakeClock
+
+GIMBAL = "gimbal.set_target"
+YAW = RateCommand(yaw_deg_s=4.0)
+Make = Callable[..., tuple[OlympeVehicle, FakeDrone, FakeClock]]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    links: list[OlympeLink] = []
+
+    def start(number: int = 0x0914) -> tuple[OlympeVehicle, FakeDrone, FakeClock]:
+        sdk, clock = FakeSdk(), FakeClock()
+        link = OlympeLink(
+            "192.168.42.1",
+            timing=LinkTiming(watch_s=0.005, backoff_first_s=0.01),
+            make_sdk=lambda: sdk,
+            find=lambda _ip, _s: MODELS[number],
+            clock=clock,
+        )
+        link.open()
+        links.append(link)
+        drone = sdk.drones[0]
+        drone.sent.clear()
+        return OlympeVehicle(link, clock=clock), drone, clock
+
+    yield start
+    for link in links:
+        link.close()
+
+
+def yaws(drone: FakeDrone) -> list[int]:
+    return [args["yaw"] for args in drone.take(PCMD)]
+
+
+def test_a_command_goes_out_in_percent(make: Make) -> None:
+    vehicle, drone, _ = make()
+    drone.tell("ardrone3.SpeedSettingsState.MaxRotationSpeedChanged", current=80.0)
+    vehicle.write(YAW)
+    sent = {"flag": 0, "roll": 0, "pitch": 0, "yaw": 5, "gaz": 0, "timestampAndSeqNum": 0}
+    assert drone.take(PCMD) == [sent]
+    assert all(type(value) is int for value in sent.values())
+
+
+def test_without_a_controller_there_are_no_sticks_to_take(make: Make) -> None:
+    vehicle, drone, _ = make()
+    vehicle.write(YAW)
+    vehicle.release()
+    assert drone.take(PILOTING_SOURCE) == []
+    assert yaws(drone) == [10, 0]
+
+
+def test_sticks_are_taken_once_and_given_back_after_the_zeros(make: Make) -> None:
+    vehicle, drone, _ = make(0x0918)
+    vehicle.write(RateCommand())
+    assert drone.take(PILOTING_SOURCE) == []
+    vehicle.write(YAW)
+    vehicle.write(YAW)
+    assert [args["source"] for args in drone.take(PILOTING_SOURCE)] == ["Controller"]
+    vehicle.release()
+    vehicle.release()
+    names = [name for name, _ in drone.sent]
+    assert names[-1] == PILOTING_SOURCE
+    assert [args["source"] for args in drone.take(PILOTING_SOURCE)] == ["SkyController"]
+    assert yaws(drone)[-1] == 0
+
+
+def test_silence_gives_the_sticks_back(make: Make) -> None:
+    vehicle, drone, clock = make(0x0918)
+    vehicle.write(YAW)
+    clock.advance(0.4)
+    vehicle.release_if_idle()
+    assert vehicle.holds_sticks
+    clock.advance(0.2)
+    vehicle.release_if_idle()
+    assert not vehicle.holds_sticks
+    assert yaws(drone)[-1] == 0
+
+
+def test_a_pilot_who_takes_over_is_obeyed_until_the_commands_end(make: Make) -> None:
+    vehicle, drone, _ = make(0x0918)
+    source = "skyctrl.CoPilotingState.pilotingSource"
+    drone.tell(source, source="SkyController")
+    vehicle.write(YAW)
+    vehicle.write(YAW)  # not confirmed yet: the sticks are still on their way to us
+    assert vehicle.holds_sticks
+    drone.tell(source, source="Controller")
+    vehicle.write(YAW)
+    drone.tell(source, source="SkyController")
+    drone.take(PILOTING_SOURCE)
+    drone.take(PCMD)
+    for _ in range(3):
+        with pytest.raises(ControlError, match="the pilot took the sticks back"):
+            vehicle.write(YAW)
+    assert drone.take(PILOTING_SOURCE) == []
+    assert yaws(drone) == [0, 0, 0]
+    vehicle.write(RateCommand())
+    vehicle.write(YAW)
+    assert [args["source"] for args in drone.take(PILOTING_SOURCE)] == ["Controller"]
+
+
+def test_the_way_home_wins(make: Make) -> None:
+    vehicle, drone, _ = make()
+    drone.tell("rth.state", state="in_progress", reason="low_battery")
+    with pytest.raises(ControlError, match="flies home"):
+        vehicle.write(YAW)
+    assert yaws(drone) == [0]
+    drone.tell("rth.state", state="available", reason="stopped")
+    vehicle.write(YAW)
+    assert yaws(drone) == [10]
+
+
+def test_the_gimbal_s_zeros_are_repeated_and_end(make: Make) -> None:
+    vehicle, drone, clock = make()
+    vehicle.write(RateCommand())
+    assert drone.take(GIMBAL) == [], "it was never moved"
+    vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
+    vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
+    assert [args["pitch"] for args in drone.take(GIMBAL)] == [pytest.approx(0.2)]
+    for _ in range(40):
+        vehicle.write(RateCommand())
+        clock.advance(0.05)
+    assert [args["pitch"] for args in drone.take(GIMBAL)] == [0.0] * 5
+
+
+def test_a_gimbal_that_moved_when_the_link_broke_is_stopped_after_it(make: Make) -> None:
+    vehicle, drone, clock = make()
+    vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
+    drone.connected = False
+    deadline_s = time.monotonic() + 10
+    while vehicle.link.session < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    clock.advance(1.0)
+    again: Any = vehicle.link.drone
+    again.sent.clear()
+    vehicle.release_if_idle()
+    assert [args["pitch"] for args in again.take(GIMBAL)] == [0.0]
+
+
+def test_the_report_is_plain_json_and_reads_back(make: Make) -> None:
+    vehicle, drone, _ = make()
+    drone.tell("common.CommonState.BatteryStateChanged", percent=33)
+    report = json.loads(json.dumps(vehicle.report()))
+    assert report["model"] == "ANAFI"
+    assert report["state"] == "CONNECTED"
+    assert telemetry_of_report(report) == Telemetry(battery_percent=33)
+    assert telemetry_of_report(None) == Telemetry()
+
+
+def test_zoom_beyond_the_camera_s_is_refused(make: Make) -> None:
+    vehicle, drone, _ = make()
+    drone.tell("camera.zoom_info", maximum_level=3.0)
+    vehicle.zoom(2.0)
+    assert [args["target"] for args in drone.take("camera.set_zoom_target")] == [2.0]
+    with pytest.raises(ControlError, match=r"expected 1\.\.3"):
+        vehicle.zoom(float("nan"))
+
+
+def test_a_sender_that_fails_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    vehicle, drone, clock = make()
+    control = OlympeControl(vehicle, SenderConfig(), clock)
+    with pytest.raises(ControlError, match="not running"):
+        control.send(YAW)
+    control.open()
+    working = vehicle.write
+
+    def failing(_command: RateCommand) -> None:
+        raise RuntimeError("the interface is destroyed")
+
+    monkeypatch.setattr(vehicle, "write", failing)
+    control.send(RateCommand(yaw_deg_s=4.0, issued_ns=clock.now_ns))
+    deadline_s = time.monotonic() + 10
+    while not control.failures and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    assert "the interface is destroyed" in str(control.last_error)
+    monkeypatch.setattr(vehicle, "write", working)
+    while not control.sent and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    assert 10 in yaws(drone)
+    control.close()
+    assert yaws(drone)[-1] == 0
+    assert not control.alive
