@@ -126,7 +126,7 @@ class Traffic:
             speed = min(actor.cruise_m_s, actor.route.limit_m_s(actor.s_m))
             if k == 0 and self._target_stands():
                 speed = 0.0
-            speeds.append(max(0.0, min(speed, 0.7 * (float(room[k]) - 1.5))))
+            speeds.append(max(0.0, min(speed, 1.1 * (float(room[k]) - 1.5))))
         return speeds
 
     def _target_stands(self) -> bool:

@@ -6,6 +6,7 @@ body with the right parallax at a fraction of the cost of a mesh.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -157,16 +158,12 @@ def vehicle_sprite(model: str, paint: str) -> Sprite:
         Slice(waist_m, _painted(body, colour, 0.55 + 0.45 * crown)),
     ]
     slices += _cabin(raster, m, colour, waist_m)
-    corners = _hull(hw, hl, 0.38)
-    roof = _hull(hw - 0.14, 0.0, 0.0, m.roof_m)
-    outline = [(x, y, 0.18) for x, y in corners] + [(x, y, waist_m) for x, y in corners]
-    outline += [(x, y, m.height_m) for x, y in roof]
     shadow = cv2.GaussianBlur(full, (0, 0), VEHICLE_PX_M * 0.16)
     spread = (-hw + 0.3, hw - 0.3)
     return Sprite(
         slices=tuple(slices),
         to_body=raster.to_body(),
-        outline=np.array(outline),
+        outline=_outline(slices, raster),
         keep=_shadow(np.asarray(shadow, np.float32), 0.75),
         headlights=np.array([(x, hl, 0.65) for x in spread]),
         taillights=np.array([(x, -hl, 0.75) for x in spread]),
@@ -200,16 +197,18 @@ def _cabin(
     return slices
 
 
-def _hull(
-    hw: float, hl: float, r: float, span: tuple[float, float] | None = None
-) -> list[tuple[float, float]]:
-    back, front = span if span is not None else (-hl, hl)
-    c = r * (1 - np.sqrt(0.5))
+def _outline(slices: Sequence[Slice], raster: _Raster) -> npt.NDArray[np.float64]:
+    """Give the corners of every slice's convex hull: (N, 3) body m."""
+    to_body = raster.to_body()
     points = []
-    for sx in (-1, 1):
-        for y, sy in ((back, -1), (front, 1)):
-            points += [(sx * hw, y - sy * r), (sx * (hw - r), y), (sx * (hw - c), y - sy * c)]
-    return [(float(x), float(y)) for x, y in points]
+    for piece in slices:
+        ys, xs = np.nonzero(piece.paint[..., 3] > 32768)
+        hull = cv2.convexHull(np.column_stack([xs, ys]).astype(np.int32)).reshape(-1, 2)
+        # A px that is mostly covered reaches half a px beyond its centre.
+        edge = hull + 0.5 * np.sign(hull - hull.mean(0))
+        flat = np.column_stack([edge, np.ones(len(edge))]) @ to_body.T
+        points.append(np.column_stack([flat[:, :2], np.full(len(edge), piece.height_m)]))
+    return np.concatenate(points)
 
 
 @lru_cache(maxsize=256)
@@ -238,13 +237,16 @@ def person_sprite(cloth: str, stride: int) -> Sprite:
         Slice(1.32, _painted(chest, colour)),
         Slice(1.58, _over(_painted(head, skin), _painted(head * 0.6, (0.02, 0.02, 0.03)))),
     )
-    ring = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    outline = [(0.11 * np.cos(a), 0.04 + 0.12 * np.sin(a), 1.58) for a in ring]
-    outline += [(0.32 * np.cos(a), 0.15 * np.sin(a), 1.2) for a in ring]
-    outline += [(sx * 0.14, sx * -swing + sy * 0.14, 0.06) for sx in (-1, 1) for sy in (-1, 1)]
     none = np.zeros((0, 3))
     shadow = np.asarray(cv2.GaussianBlur(chest, (0, 0), PERSON_PX_M * 0.12), np.float32)
-    return Sprite(slices, raster.to_body(), np.array(outline), _shadow(shadow, 0.7), none, none)
+    return Sprite(
+        slices=slices,
+        to_body=raster.to_body(),
+        outline=_outline(slices, raster),
+        keep=_shadow(shadow, 0.7),
+        headlights=none,
+        taillights=none,
+    )
 
 
 @lru_cache(maxsize=16)
