@@ -28,9 +28,9 @@ class FollowConfig:
     feed_forward: float = 1.0
     """Share of the target's own angular rate that is added, 0..1."""
     dead_zone: float = 0.05
-    """Error of the centre that is left alone, fraction of the frame."""
+    """Error of the centre that is left alone while the target stands, fraction of the frame."""
     quiet_deg_s: float = 2.0
-    """Inside the dead zone a feed-forward rate below this is not worth a command."""
+    """A target that moves slower than this in the picture's angles stands."""
     forward_gain_m_s: float = 4.0
     """Speed for each unit of ln(distance / distance at the confirmation)."""
     forward_dead_zone: float = 0.05

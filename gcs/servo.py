@@ -197,11 +197,12 @@ def _filter(motion: Motion, measured: float, at_ns: int, density: float, sd: flo
 def _rate(
     error_deg: float, error_share: float, ahead: float, gain: float, config: FollowConfig
 ) -> float:
-    """Proportional beyond the dead zone, plus the rate that keeps up, deg/s."""
+    """Proportional, beyond the dead zone where the target stands, plus the rate that keeps up."""
+    if abs(ahead) >= config.quiet_deg_s:
+        # The camera moves anyway: to centre it fully costs no further start and stop.
+        return gain * error_deg + ahead
     excess = abs(error_share) - config.dead_zone
-    if excess <= 0:
-        return ahead if abs(ahead) >= config.quiet_deg_s else 0.0
-    return gain * error_deg * excess / abs(error_share) + ahead
+    return gain * error_deg * excess / abs(error_share) + ahead if excess > 0 else 0.0
 
 
 def _forward(wanted: float | None, size: float, across: float, config: FollowConfig) -> float:

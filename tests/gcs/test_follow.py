@@ -75,12 +75,12 @@ def weaving(time_s: float) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("told", [True, False], ids=["telemetry", "no telemetry"])
 @pytest.mark.parametrize("latency_s", [0.05, 0.15, 0.25])
-@pytest.mark.parametrize("place", [standing, driving, weaving])
+@pytest.mark.parametrize(("place", "wanted"), [(standing, 0.05), (driving, 0.02), (weaving, 0.08)])
 def test_the_target_is_brought_to_the_middle_and_kept(
-    place: Place, latency_s: float, told: bool
+    place: Place, wanted: float, latency_s: float, told: bool
 ) -> None:
     run = fly(place, latency_s, told=told)
-    assert np.median(run.errors) <= 0.08
+    assert np.median(run.errors) <= wanted
     assert run.errors.max() <= 0.2
 
 
