@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from model.evaluation.data_check import Known, check_dataset, read_known
-from model.evaluation.datasets import DATASETS, VIDEOS, find_dataset
+from model.evaluation.datasets import DATASETS, VIDEOS, find_dataset, is_plain
 
 MOST_SHOWN = 200
 
@@ -32,7 +32,8 @@ def check(arguments: argparse.Namespace) -> int:
     Returns:
         0 when nothing is missing or odd, 1 otherwise.
     """
-    name = find_dataset(arguments.set_name).name
+    plain = is_plain(arguments.set_name)
+    name = VIDEOS if plain else find_dataset(arguments.set_name).name
     known = find_known(name, arguments.known)
     with tqdm(unit="sequence", disable=None, leave=False) as bar:
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from model.evaluation.box_files import Float64
-from model.evaluation.datasets import DataSet, find_dataset, read_entry
+from model.evaluation.datasets import find_dataset, is_plain, read_entry
 from model.evaluation.errors import DataFileError
-from model.evaluation.sequences import Sequence
+from model.evaluation.sequences import (
+    Sequence,
+    VideoFrames,
+    read_video_sequence,
+    video_folders,
+)
 
 Mask = npt.NDArray[np.bool_]
 
 FIRST_BOX_PX = 1.0
 """Published first boxes are rounded; more than this on any side is another annotation."""
+
+Load = Callable[[], Sequence]
 
 Progress = Callable[[int, int], None]
 """Called with sequences done and their total."""
@@ -78,25 +86,60 @@ def check_dataset(
     Raises:
         InputError: the set is unknown, or nothing of it is below `root`.
     """
+    loaders = list_loaders(name, root)
+    findings: list[Finding] = []
+    for done, (sequence_name, load) in enumerate(loaders.items(), start=1):
+        findings.extend(_check_one(sequence_name, load, (known or {}).get(sequence_name)))
+        if progress is not None:
+            progress(done, len(loaders))
+    if known is not None:
+        findings.extend(_compare_names(set(loaders), known, name))
+    return len(loaders), findings
+
+
+def list_loaders(name: str, root: Path) -> dict[str, Load]:
+    """What reads each sequence of a set, by its name.
+
+    Raises:
+        InputError: the set is unknown, or nothing of it is below `root`.
+    """
+    if is_plain(name):
+        return {
+            f"{folder.parent.name}/{folder.name}": partial(read_video_sequence, folder)
+            for folder in video_folders(root)
+        }
     data_set = find_dataset(name)
     entries = data_set.entries(root)
     if not entries:
         raise DataFileError(root, f"sequences of {data_set.name}", "none")
-    findings: list[Finding] = []
-    for done, entry in enumerate(entries, start=1):
-        try:
-            sequence = read_entry(entry, data_set)
-        except DataFileError as error:
-            findings.append(Finding("missing", entry.name, str(error)))
-        else:
-            findings.extend(check_sequence(sequence))
-            if known is not None and entry.name in known:
-                findings.extend(compare_known(sequence, known[entry.name]))
-        if progress is not None:
-            progress(done, len(entries))
+    return {entry.name: partial(read_entry, entry, data_set) for entry in entries}
+
+
+def _check_one(name: str, load: Load, known: Known | None) -> Iterator[Finding]:
+    try:
+        sequence = load()
+    except DataFileError as error:
+        yield Finding("missing", name, str(error))
+        return
+    yield from check_sequence(sequence)
+    if isinstance(sequence.frames, VideoFrames):
+        yield from check_video_length(sequence)
     if known is not None:
-        findings.extend(_compare_names({e.name for e in entries}, known, data_set))
-    return len(entries), findings
+        yield from compare_known(sequence, known)
+
+
+def check_video_length(sequence: Sequence) -> Iterator[Finding]:
+    """Decode a video and compare its length with the boxes."""
+    try:
+        count = sum(1 for _ in sequence.frames)
+    except DataFileError:
+        return  # told already: the first frame cannot be read
+    if count < len(sequence):
+        text = f"{count} frames decode: expected {len(sequence)}, one a box"
+        yield Finding("missing", sequence.name, text)
+    elif count > len(sequence):
+        text = f"{count} frames decode, {len(sequence)} are annotated: the rest is not used"
+        yield Finding("odd", sequence.name, text)
 
 
 def check_sequence(sequence: Sequence) -> Iterator[Finding]:
@@ -142,13 +185,11 @@ def compare_known(sequence: Sequence, known: Known) -> Iterator[Finding]:
         yield Finding("odd", sequence.name, f"first box {found}: expected {expected}")
 
 
-def _compare_names(
-    names: set[str], known: dict[str, Known], data_set: DataSet
-) -> Iterator[Finding]:
+def _compare_names(names: set[str], known: dict[str, Known], set_name: str) -> Iterator[Finding]:
     for name in sorted(set(known) - names):
-        yield Finding("missing", name, f"a sequence of {data_set.name} that is not here")
+        yield Finding("missing", name, f"a sequence of {set_name} that is not here")
     for name in sorted(names - set(known)):
-        yield Finding("odd", name, f"not among the {len(known)} known sequences of {data_set.name}")
+        yield Finding("odd", name, f"not among the {len(known)} known sequences of {set_name}")
 
 
 def _outside(truth: Float64, width: int, height: int) -> Mask:

@@ -94,6 +94,11 @@ def find_dataset(name: str) -> DataSet:
     return DATASETS[_key(name)]
 
 
+def is_plain(name: str) -> bool:
+    """Tell whether a name means the plain layout, `VIDEOS`."""
+    return _key(name) == VIDEOS
+
+
 def is_test_set(name: str) -> bool:
     """Tell whether a name is that of a set kept for testing."""
     found = DATASETS.get(_key(name))
@@ -106,7 +111,7 @@ def read_dataset(name: str, root: Path) -> list[Sequence]:
     Raises:
         InputError: the set is unknown, a file is missing or malformed.
     """
-    if _key(name) == VIDEOS:
+    if is_plain(name):
         return find_video_sequences(root)
     data_set = find_dataset(name)
     entries = data_set.entries(root)

@@ -155,11 +155,11 @@ def read_video_sequence(folder: Path, dataset: str | None = None) -> Sequence:
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
-def find_video_sequences(root: Path) -> list[Sequence]:
-    """Read every sequence folder below `root`: `<name>/` or `<set>/<name>/`, sorted.
+def video_folders(root: Path) -> list[Path]:
+    """Find the sequence folders below `root`: `<name>/` or `<set>/<name>/`, sorted.
 
     Raises:
-        DataFileError: there is none, or one cannot be read.
+        DataFileError: there is none.
     """
     if not root.is_dir():
         raise DataFileError(root, "a folder of sequences", "nothing")
@@ -168,4 +168,13 @@ def find_video_sequences(root: Path) -> list[Sequence]:
     if not folders:
         expected = "folders that hold video.mp4 and groundtruth.txt"
         raise DataFileError(root, expected, "none (name the set for another layout)")
-    return [read_video_sequence(folder) for folder in folders]
+    return folders
+
+
+def find_video_sequences(root: Path) -> list[Sequence]:
+    """Read every sequence folder below `root`.
+
+    Raises:
+        DataFileError: there is none, or one cannot be read.
+    """
+    return [read_video_sequence(folder) for folder in video_folders(root)]

@@ -256,6 +256,24 @@ def test_what_is_odd_is_found(night_set: Path) -> None:
     assert "line 5: boxes wholly outside" in odd
 
 
+def test_plain_videos_are_checked(
+    tmp_path: Path, make_video: Callable[[Path, int], Float64]
+) -> None:
+    for name in ("fine", "long", "short", "broken"):
+        make_video(tmp_path / "set" / name, 5)
+    put(tmp_path / "set" / "long" / "groundtruth.txt", "60,50,24,24\n" * 4)
+    put(tmp_path / "set" / "short" / "groundtruth.txt", "60,50,24,24\n" * 6)
+    put(tmp_path / "set" / "broken" / "groundtruth.txt", "60,50,24\n")
+    count, findings = check_dataset("videos", tmp_path)
+    assert count == 4
+    assert [(f.kind, f.sequence) for f in findings] == [
+        ("missing", "set/broken"),
+        ("odd", "long"),
+        ("missing", "short"),
+    ]
+    assert "5 frames decode: expected 6" in findings[2].text
+
+
 def test_known_files_are_checked(tmp_path: Path) -> None:
     put(tmp_path / "k.csv", "name,frames\n")
     with pytest.raises(InputError, match="line 1: expected sequence,frames,x,y,w,h"):
