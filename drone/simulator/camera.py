@@ -74,10 +74,3 @@ class PinholeCamera:
     def plane_step(self) -> Float:
         """Give what a metre of height adds to the last column of `plane_homography`."""
         return np.asarray(self._matrix[:, 2])
-
-    def look_at_m(self) -> tuple[float, float]:
-        """Give the ground point in the middle of the picture; far ahead when it looks level."""
-        pitch = math.radians(max(-90.0, min(-5.0, self.pose.pitch_deg)))
-        ahead = self.pose.height_m / math.tan(-pitch)
-        yaw = math.radians(self.pose.yaw_deg)
-        return self.pose.x_m + ahead * math.sin(yaw), self.pose.y_m + ahead * math.cos(yaw)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -44,10 +42,3 @@ def test_the_plane_homography_agrees_with_the_projection() -> None:
         assert tuple(at[:2] / at[2]) == pytest.approx(project(view, 4, 9, z))
     step = view.plane_homography(2.0) - view.plane_homography(1.0)
     assert step[:, 2] == pytest.approx(view.plane_step())
-
-
-def test_the_place_in_the_middle_of_the_picture() -> None:
-    view = camera(x_m=5, y_m=6, yaw_deg=30, pitch_deg=-60)
-    x, y = view.look_at_m()
-    assert project(view, x, y) == pytest.approx((50, 30))
-    assert math.hypot(x - 5, y - 6) == pytest.approx(10 / math.tan(math.radians(60)))
