@@ -1,4 +1,4 @@
-"""The distillation stages of `mlkd train`: teacher, student and mutual."""
+"""The distillation stages of `mlkd train`: teacher, student, mutual and ablation."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--student", choices=LOSSES, required=True, help="its correlation loss; none is without"
     )
     student.set_defaults(run=_run_mutual)
+    ablation = stages.add_parser("ablation", help="train and evaluate all rows of Table II")
+    _add_run(ablation)
+    ablation.add_argument("--seeds", default="1,2,3", help="one run of each row a seed")
+    ablation.add_argument(
+        "--eval-data", type=Path, required=True, help="folder of sequences with ground truth"
+    )
+    ablation.add_argument(
+        "--night", type=int, action="append", metavar="SEED", help="add them darkened by this seed"
+    )
+    ablation.add_argument("--night-only", action="store_true", help="leave the day ones out")
+    ablation.add_argument(
+        "--frames", type=int, metavar="N", help="the first N frames of each alone"
+    )
+    ablation.set_defaults(run=_run_ablation)
 
 
 def _add_parts(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +114,64 @@ def _run_mutual(args: argparse.Namespace) -> int:
     for path in paths:
         print(f"student written to {path}")
     return 0
+
+
+def _run_ablation(args: argparse.Namespace) -> int:
+    _need_torch()
+    from model.cli_train import _data_root
+    from model.evaluation.cli_runs import load_sequences, progress_bar
+    from model.training import ablation, ablation_table
+    from model.training.mutual_config import load_mutual_config
+    from model.training.mutual_loop import run_mutual
+    from model.training.night_teacher import load_teacher, save_teacher
+    from model.training.runs import pick_device
+
+    config = load_mutual_config(args.config)
+    seeds = _seeds(args.seeds)
+    chosen = argparse.Namespace(
+        set_name="videos", data=args.eval_data, only=None, list=None, limit=None,
+        frames=args.frames, night=args.night, night_only=args.night_only,
+    )  # fmt: skip
+    videos = load_sequences(chosen)
+    path = args.teacher
+    if path is None:
+        path = args.out / "teacher.pt"
+        save_teacher(path, _build(config, args), config.teacher.enhancer, config.teacher.baseline)
+    device, cache = pick_device(args.device), args.cache or args.out / "crops"
+
+    def train(variant: MutualConfig, folder: Path) -> list[Path]:
+        return run_mutual(
+            variant, _data_root(args), folder, teacher=load_teacher(path), init=args.init,
+            resume=True, device=device, strict=args.strict_data, cache=cache,
+        )  # fmt: skip
+
+    plan = ablation.Plan(config, seeds, path, args.init, args.out)
+    candidates = ablation.train_rows(plan, train)
+    total = sum(len(video) for video in videos) * len(candidates)
+    with progress_bar(total, quiet=False) as progress:
+        entries = ablation.evaluate(candidates, videos, args.out / "results", progress)
+    lines = ablation_table.summarise(entries)
+    note = (
+        f"{len(videos)} sequences of {args.eval_data.name}; {len(seeds)} seeds; mean ± standard "
+        "deviation. MLKD-Track is the best student of each room, chosen on these sequences."
+    )
+    text = ablation_table.as_markdown(lines, [note])
+    (args.out / "ablation.md").write_text(text, encoding="utf-8")
+    (args.out / "ablation.csv").write_text(ablation_table.as_csv(entries), encoding="utf-8")
+    for condition in dict.fromkeys(line.condition for line in lines):
+        plot = ablation_table.as_plot(lines, condition)
+        (args.out / f"ablation-{condition.replace(' ', '-')}.svg").write_bytes(plot)
+    print(text)
+    return 0
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    from model.errors import ConfigError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+        raise ConfigError(f"--seeds {text!r}: expected different whole numbers, as 1,2,3")
+    return tuple(int(part) for part in parts)
 
 
 def _build(config: MutualConfig, args: argparse.Namespace) -> NightTeacher:

@@ -1,0 +1,136 @@
+"""The ablation of the paper's Table II: every row under one budget and one list of seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from model.evaluation.ope import Progress, run_ope
+from model.evaluation.peers import TrackerSpec
+from model.evaluation.selection import criterion
+from model.evaluation.sequences import Sequence as Video
+from model.evaluation.table import Row, make_rows, score_runs
+from model.training.ablation_table import Entry
+from model.training.eager import open_checkpoint
+from model.training.mutual_config import MutualConfig
+
+TEACHER = "Teacher"
+BASELINE = "Baseline (no distillation)"
+WITHOUT = "Student w/o L_CRL"
+MUTUAL = "MLKD-Track"
+
+_TITLES = {
+    "l2": "Student 1 (L2), w/o ML",
+    "spatial": "Student 2 (spatial), w/o ML",
+    "threshold": "Student 3 (threshold), w/o ML",
+}
+
+Train = Callable[[MutualConfig, Path], list[Path]]
+"""Trains one configuration into a folder and returns a checkpoint a student; resumes."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trained network.
+
+    Attributes:
+        title: row of the table that it belongs to.
+        name: folder of its results.
+        seed: of its training; None where nothing is trained.
+        checkpoint: its weights.
+    """
+
+    title: str
+    name: str
+    seed: int | None
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared.
+
+    Attributes:
+        config: budget, data and weights of every run.
+        seeds: one run of each row a seed.
+        teacher: teacher file; it is evaluated, not trained.
+        baseline: checkpoint that every student starts from; evaluated too.
+        out: folder of runs and results.
+    """
+
+    config: MutualConfig
+    seeds: tuple[int, ...]
+    teacher: Path
+    baseline: Path
+    out: Path
+
+
+def train_rows(plan: Plan, train: Train) -> list[Candidate]:
+    """Train every row for every seed; finished runs are kept."""
+    found = [
+        Candidate(TEACHER, "teacher", None, plan.teacher),
+        Candidate(BASELINE, "baseline", None, plan.baseline),
+    ]
+    losses = tuple(loss for loss in plan.config.students.losses if loss != "none")
+    for seed in plan.seeds:
+        for loss in ("none", *dict.fromkeys(losses)):
+            name = f"{loss}-seed{seed}"
+            (path,) = train(_variant(plan.config, (loss,), seed), plan.out / "runs" / name)
+            found.append(Candidate(_TITLES.get(loss, WITHOUT), name, seed, path))
+        folder = plan.out / "runs" / f"mutual-seed{seed}"
+        config = _variant(plan.config, plan.config.students.losses, seed)
+        for student, path in zip(config.students.names(), train(config, folder), strict=True):
+            name = f"mutual-{student}-seed{seed}"
+            found.append(Candidate(f"{MUTUAL} room: {student}", name, seed, path))
+    return found
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    videos: Sequence[Video],
+    out: Path,
+    progress: Progress | None = None,
+) -> list[Entry]:
+    """Track every video with every candidate; finished results are kept.
+
+    Returns:
+        One `Entry` a candidate and condition; the best of each seed's room stands once more as
+        `MLKD-Track`, chosen by the mean success AUC over the conditions of these videos.
+    """
+    specs = [TrackerSpec("engine", c.name, c.checkpoint) for c in candidates]
+    run_ope(specs, videos, out, open_backend=open_checkpoint, progress=progress)
+    rows = make_rows(score_runs(out, [spec.name for spec in specs], videos))
+    chosen = [*candidates, *best_of_rooms(candidates, rows)]
+    return [_entry(c, row) for c in chosen for row in rows if row.tracker == c.name]
+
+
+def best_of_rooms(candidates: Sequence[Candidate], rows: Sequence[Row]) -> list[Candidate]:
+    """The best student of each seed's room, under the title `MLKD-Track`."""
+    rooms: dict[int | None, list[Candidate]] = {}
+    for candidate in candidates:
+        if candidate.title.startswith(f"{MUTUAL} room"):
+            rooms.setdefault(candidate.seed, []).append(candidate)
+    best = [max(room, key=lambda c: criterion(rows, c.name)) for room in rooms.values()]
+    return [replace(candidate, title=MUTUAL) for candidate in best]
+
+
+def _entry(candidate: Candidate, row: Row) -> Entry:
+    score = row.score
+    return Entry(
+        candidate.title,
+        row.condition,
+        candidate.seed,
+        {
+            "success": score.auc,
+            "norm": score.norm_precision_mean,
+            "precision": score.precision_at_20,
+            "fps": row.fps,
+        },
+    )
+
+
+def _variant(config: MutualConfig, losses: tuple[str, ...], seed: int) -> MutualConfig:
+    run = replace(config.train.run, seed=seed)
+    students = replace(config.students, losses=losses)
+    return replace(config, train=replace(config.train, run=run), students=students)
