@@ -22,6 +22,7 @@ VERBS = (
     "gcs.cli_track",
     "gcs.cli_flights",
     "gcs.cli_doctor",
+    "gcs.cli_sim_run",
     "exporter.cli_bench",
     "exporter.cli_export",
     "model.cli_import",
