@@ -42,9 +42,9 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     fly.add_argument(
         "--out",
         type=Path,
-        default=Path("sim-runs"),
+        default=Path("runs/sim"),
         metavar="DIR",
-        help="where curves (SVG) and figures (JSON) go; default sim-runs",
+        help="where curves (SVG) and figures (JSON) go; default runs/sim",
     )
     fly.add_argument("--engine", default="auto", help="as listed by `mlkd bench --help`")
     fly.add_argument("--model", type=Path, help="a model folder; the shipped one by default")
