@@ -1,4 +1,4 @@
-"""The distillation stages of `mlkd train`: teacher, student, mutual and ablation."""
+"""The distillation stages of `mlkd train`: teacher, student, mutual, ablation, enhancer."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--frames", type=int, metavar="N", help="the first N frames of each alone"
     )
     ablation.set_defaults(run=_run_ablation)
+    enhancer = stages.add_parser("enhancer", help="train a DarkLighter from low-light images")
+    enhancer.add_argument("--images", type=Path, required=True, help="folder of low-light images")
+    enhancer.add_argument("--out", type=Path, required=True, help="folder of the run")
+    enhancer.add_argument("--steps", type=int, default=2000, help="default: 2000")
+    enhancer.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
+    enhancer.add_argument("--size", type=int, default=128, help="side of the crops (default: 128)")
+    enhancer.add_argument("--lr", type=float, default=1e-4, help="learning rate (default: 1e-4)")
+    enhancer.add_argument("--seed", type=int, default=1, help="default: 1")
+    enhancer.add_argument("--resume", action="store_true", help="continue the run in --out")
+    enhancer.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    enhancer.set_defaults(run=_run_enhancer)
 
 
 def _add_parts(parser: argparse.ArgumentParser) -> None:
@@ -162,6 +173,17 @@ def _run_ablation(args: argparse.Namespace) -> int:
         plot = ablation_table.as_plot(lines, condition)
         (args.out / f"ablation-{condition.replace(' ', '-')}.svg").write_bytes(plot)
     print(text)
+    return 0
+
+
+def _run_enhancer(args: argparse.Namespace) -> int:
+    _need_torch()
+    from model.training.enhancer_loop import EnhancerConfig, train_enhancer
+    from model.training.runs import pick_device
+
+    config = EnhancerConfig(args.steps, args.batch, args.size, args.lr, args.seed)
+    path = train_enhancer(config, args.images, args.out, pick_device(args.device), args.resume)
+    print(f"enhancer written to {path}; try: mlkd enhance IN --out OUT --enhancer darklighter")
     return 0
 
 

@@ -37,12 +37,16 @@ class DarkLighter(Enhancer):
         last = torch.cat([x4, x5], 1)
         return torch.tanh(self.e_conv7(last)), torch.tanh(self.e_conv8(last))
 
-    def enhance(self, image: torch.Tensor) -> torch.Tensor:
-        """Apply the eight rounds."""
-        curve, noise = self.curves(image)
+    @staticmethod
+    def apply_curves(image: torch.Tensor, curve: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """The eight rounds over an image [B x 3 x H x W]; values may leave 0..1."""
         for i in range(ROUNDS):
             image = (image - noise[:, i : i + 1]) * (curve[:, i : i + 1] + 1.0)
         return image
+
+    def enhance(self, image: torch.Tensor) -> torch.Tensor:
+        """Estimate the maps and apply the eight rounds."""
+        return self.apply_curves(image, *self.curves(image))
 
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
