@@ -186,6 +186,20 @@ def last_state(drone: SdkDrone, message: Any) -> Mapping[str, Any] | None:
     return first if isinstance(first, Mapping) else state
 
 
+def detach_pictures(video: SdkVideo) -> None:
+    """Take a player's picture event off its thread, before the player is stopped or destroyed.
+
+    The SDK does both at once in two threads; where it loses that race, which is most times, one
+    open file stays behind for each session.
+    """
+    loop = getattr(video, "_callbacks_loop", None)
+    for stream in list(getattr(video, "streams", {}).values()):
+        event = stream["video_queue_event"]
+        if event and loop is not None:
+            loop.remove_event_from_loop(event).result_or_cancel(timeout=1.0)
+            stream["video_queue_event"] = None
+
+
 def import_olympe() -> Any:
     """Import the SDK without its renderer and with errors only in its log (takes about 2 s).
 

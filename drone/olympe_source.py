@@ -15,7 +15,7 @@ from drone.olympe_link import Backoff, FirstAttempt, OlympeLink
 from drone.olympe_models import checked_ip
 from drone.olympe_picture import RawPicture, RawSlot, bgr_of_frame, source_time_ns
 from drone.olympe_rtsp import offered_media
-from drone.olympe_sdk import OlympeSdk, Sdk, SdkVideo
+from drone.olympe_sdk import OlympeSdk, Sdk, SdkVideo, detach_pictures
 from drone.olympe_telemetry import merged, telemetry_of_vmeta
 from model.errors import MissingExtraError
 
@@ -285,6 +285,7 @@ class OlympeSource:
         self.refs += slot.refs
         self.unrefs += slot.unrefs
         try:
+            detach_pictures(playing.video)
             if playing.owned:
                 playing.video.destroy()
             else:
