@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import platform
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Listing
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model.errors import InputError
+from model.errors import BoxError, InputError, MlkdError
 from model.evaluation.errors import LengthError
 from model.evaluation.peers import Opener, PeerTracker, TrackerOpener, TrackerSpec
 from model.evaluation.runs import (
@@ -27,6 +29,9 @@ from model.evaluation.runs import (
     write_run,
 )
 from model.evaluation.sequences import Sequence
+from model.geometry import Box, Image
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int], None]
 """Called with `set/sequence` and the number of tracked frames when a sequence is finished."""
@@ -91,21 +96,25 @@ def track_sequence(
 ) -> list[TrackRun]:
     """Run trackers side by side over the frames of one sequence.
 
+    A tracker that refuses the first box has no answer: NaN, which is a failure, in every frame.
+
     Raises:
         LengthError: the frames end before the truth does.
-        InputError: the first box cannot be tracked.
+        InputError: the target is absent from the first frame.
     """
     count = len(sequence)
     box = sequence.first_box
     boxes = np.full((len(trackers), count, 4), np.nan)
     scores = np.full((len(trackers), count), np.nan)
     times_s = np.zeros((len(trackers), count))
+    running = dict(enumerate(trackers))
     seen = 0
     for index, image in zip(range(count), sequence.frames, strict=False):
-        for row, tracker in enumerate(trackers):
+        for row, tracker in list(running.items()):
             started_ns = time.perf_counter_ns()
             if index == 0:
-                tracker.init(image, box)
+                if not _start(tracker, image, box, sequence):
+                    del running[row]
                 answer, score = box, None
             else:
                 answer, score = tracker.update(image)
@@ -119,6 +128,16 @@ def track_sequence(
         TrackRun(boxes[row], times_s[row], scores[row], tracker.engine, machine)
         for row, tracker in enumerate(trackers)
     ]
+
+
+def _start(tracker: PeerTracker, image: Image, box: Box, sequence: Sequence) -> bool:
+    """Give the target to a tracker; False where it refuses the box."""
+    try:
+        tracker.init(image, box)
+    except BoxError as error:
+        log.warning("%s/%s: %s refuses: %s", sequence.dataset, sequence.name, tracker.engine, error)
+        return False
+    return True
 
 
 class Worker:
@@ -203,6 +222,11 @@ def _run_processes(
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield waiting.pop(future), future.result()
+    except BrokenProcessPool:
+        raise MlkdError(
+            "a process of the evaluation died (too little memory?); what is finished is kept: run "
+            "the same command again, with fewer --jobs"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 from model.backend import Backend
 from model.config import TrackerConfig
-from model.errors import InputError
+from model.errors import InputError, MlkdError
 from model.evaluation.box_files import Float64
 from model.evaluation.darkened import darken_sequence
+from model.evaluation.metrics import score_sequence
 from model.evaluation.ope import run_ope, track_sequence
 from model.evaluation.peers import (
     EngineTracker,
@@ -39,6 +41,10 @@ class Opener:
     def __call__(self, path: Path, engine: str) -> Backend:
         self.opened.append(BrightnessBackend())
         return self.opened[-1]
+
+
+def die(path: Path, engine: str) -> Backend:
+    os._exit(3)
 
 
 @pytest.fixture
@@ -227,6 +233,27 @@ def test_a_failing_engine_leaves_the_box(data: list[Sequence]) -> None:
     assert tracker.update(frames[1]) == (data[0].first_box, 0.0)
     with pytest.raises(RuntimeError, match="before init"):
         EngineTracker(backend).update(frames[0])
+
+
+def test_a_refused_box_is_a_failure_not_an_end(
+    data: list[Sequence], engine: TrackerSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny = data[0].truth.copy()
+    tiny[0] = (60, 50, 2, 2)
+    opener = TrackerOpener(Opener())
+    trackers = [opener.open(engine), opener.open(KCF)]
+    ours, kcf = track_sequence(trackers, replace(data[0], truth=tiny), "here")
+    assert ours.boxes[0].tolist() == [60, 50, 2, 2]
+    assert np.isnan(ours.boxes[1:]).all()
+    assert np.isfinite(kcf.boxes).all()
+    assert "set/a: fake (brightness) refuses" in caplog.text
+    assert score_sequence(tiny, ours.boxes).precision[50] == pytest.approx(1 / 8)
+
+
+def test_a_dead_process_is_told_in_words(tmp_path: Path, data: list[Sequence]) -> None:
+    deadly = TrackerSpec("engine", "ours", tmp_path / "data")
+    with pytest.raises(MlkdError, match="process of the evaluation died"):
+        run_ope([deadly], data, tmp_path / "out", 2, die)
 
 
 def test_trials_share_one_engine(tmp_path: Path, data: list[Sequence], engine: TrackerSpec) -> None:
