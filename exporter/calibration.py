@@ -12,12 +12,22 @@ import numpy as np
 from model.config import TrackerConfig
 from model.crop import crop_region, mean_colour, place_region, region_of
 from model.errors import InputError
+from model.evaluation.sequences import Sequence, find_video_sequences
 from model.geometry import Box, Image, clip_box
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-BOXES_FILE = "groundtruth.txt"
 PairOfCrops = tuple[Image, Image]
+
+
+def annotated_videos(folder: Path) -> list[Sequence]:
+    """Read the folders below that hold a video and `groundtruth.txt`; there may be none.
+
+    Raises:
+        DataFileError: one of them cannot be read.
+    """
+    if not any(folder.rglob("groundtruth.txt")):
+        return []
+    return find_video_sequences(folder)
 
 
 def calibration_pairs(
@@ -25,9 +35,9 @@ def calibration_pairs(
 ) -> list[PairOfCrops]:
     """Cut template and search crops.
 
-    A video with `groundtruth.txt` beside it (x,y,w,h a line) gives real targets; other images give
-    boxes at seeded random places. Every second pair is darkened, because night frames use the
-    lowest grey levels alone.
+    A video with `groundtruth.txt` beside it (x,y,w,h a line) gives real targets; images give boxes
+    at seeded random places. Every second pair is darkened, because night frames use the lowest
+    grey levels alone.
 
     Args:
         folder: searched with all folders in it.
@@ -41,20 +51,18 @@ def calibration_pairs(
     Raises:
         InputError: nothing usable in the folder.
     """
+    videos = annotated_videos(folder)
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    videos = [p for p in files if _has_suffix(p, VIDEO_SUFFIXES)]
-    videos = [p for p in videos if (p.parent / BOXES_FILE).is_file()]
-    images = [p for p in files if _has_suffix(p, IMAGE_SUFFIXES)]
+    images = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES]
     if not videos and not images:
         raise InputError(
-            f"calibration folder {folder} holds no image and no video with {BOXES_FILE}: "
+            f"calibration folder {folder} holds no image and no video with groundtruth.txt: "
             "give a folder of frames like those of your flights"
         )
     rng = np.random.default_rng(seed)
-    each = max(1, count // (len(videos) + min(len(images), count)))
-    step = max(1, len(images) // count)
-    sources = [_from_video(p, each, config, rng) for p in videos]
-    sources.append(_from_images(images[::step], config, rng))
+    each = max(1, -(-count // (len(videos) + min(len(images), count))))
+    sources = [_from_video(video, each, config, rng) for video in videos]
+    sources.append(_from_images(images[:: max(1, len(images) // count)], config, rng))
     pairs: list[PairOfCrops] = []
     for row in zip_longest(*sources):
         pairs += [pair for pair in row if pair is not None]
@@ -65,35 +73,22 @@ def calibration_pairs(
     return [_darkened(p, rng) if i % 2 else p for i, p in enumerate(pairs[:count])]
 
 
-def _has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in suffixes
-
-
 def _from_video(
-    path: Path, wanted: int, config: TrackerConfig, rng: np.random.Generator
+    video: Sequence, wanted: int, config: TrackerConfig, rng: np.random.Generator
 ) -> Iterator[PairOfCrops]:
-    boxes = read_boxes(path.parent / BOXES_FILE)
-    picks = set(np.linspace(0, len(boxes) - 1, wanted + 1).astype(int)[1:].tolist())
-    capture = cv2.VideoCapture(str(path))
+    shown = np.flatnonzero(np.all(video.truth[:, 2:] > 0, axis=1))
+    picks = {int(shown[i]) for i in np.linspace(0, len(shown) - 1, wanted).astype(int)}
     template: Image | None = None
-    try:
-        for index, box in enumerate(boxes):
-            usable = box is not None and (template is None or index in picks)
-            if not usable:
-                if not capture.grab():
-                    return
-                continue
-            found, frame = capture.read()
-            if not found:
-                return
-            image = np.asarray(frame, np.uint8)
-            if box is None or _outside(box, image):
+    for index, image in enumerate(video.frames):
+        if index in picks:
+            box = clip_box(Box(*video.truth[index]), image.shape[1], image.shape[0])
+            if min(box.w, box.h) < 1:
                 continue
             if template is None:
                 template = _template(image, box, config)
             yield template, _search(image, box, config, rng)
-    finally:
-        capture.release()
+        if index >= max(picks):
+            return
 
 
 def _from_images(
@@ -123,11 +118,6 @@ def _search(image: Image, box: Box, config: TrackerConfig, rng: np.random.Genera
     return crop_region(image, moved, config.search_px, mean_colour(image))
 
 
-def _outside(box: Box, image: Image) -> bool:
-    cut = clip_box(box, image.shape[1], image.shape[0])
-    return min(cut.w, cut.h) < 1
-
-
 def _darkened(pair: PairOfCrops, rng: np.random.Generator) -> PairOfCrops:
     gain = float(rng.uniform(0.06, 0.4))
 
@@ -136,20 +126,3 @@ def _darkened(pair: PairOfCrops, rng: np.random.Generator) -> PairOfCrops:
         return np.clip(noisy, 0, 255).astype(np.uint8)
 
     return dark(pair[0]), dark(pair[1])
-
-
-def read_boxes(path: Path) -> list[Box | None]:
-    """Read x,y,w,h lines (comma, tab or space); None where the target is absent.
-
-    Raises:
-        InputError: a line does not hold four numbers.
-    """
-    boxes: list[Box | None] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            x, y, w, h = (float(v) for v in line.replace(",", " ").split())
-        except ValueError:
-            raise InputError(f"{path} line {number} is {line!r}: expected x,y,w,h") from None
-        box = Box(x, y, w, h)
-        boxes.append(box if box.is_finite() and w > 0 and h > 0 else None)
-    return boxes

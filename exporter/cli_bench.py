@@ -176,12 +176,13 @@ def _reference(checkpoint: Path | None) -> Backend | None:
 
 
 def _peers(names: list[str], clip: Clip) -> dict[str, Callable[[int], object]]:
-    from model.evaluation.peers import open_tracker, parse_spec
+    from model.evaluation.peers import TrackerOpener, parse_spec
 
+    opener = TrackerOpener(None)
     steps: dict[str, Callable[[int], object]] = {}
     for text in names:
         spec = parse_spec(text)
-        tracker = open_tracker(spec, None)
+        tracker = opener.open(spec)
         tracker.init(clip.frames[0], clip.boxes[0])
         steps[spec.name] = _peer_step(tracker, clip)
     return steps

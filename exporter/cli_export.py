@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from exporter.manifest import PRECISIONS
-from model.errors import MissingExtraError
+from model.errors import InputError, MissingExtraError
 
 
 def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,8 +16,13 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="turn a checkpoint into ONNX graphs with a manifest",
         description="Turn a checkpoint into ONNX graphs with a manifest, checked against torch.",
     )
-    parser.add_argument("checkpoint", type=Path, help="torch weights (.pt, .pth)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model folder")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        help="torch weights (.pt, .pth); or the word "
+        "tensorrt: build the engines of --model for the GPU of this machine",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="model folder to write")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -31,22 +36,58 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="DIR",
         help="images, or videos with groundtruth.txt, of the kind that will be flown",
     )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        metavar="DIR",
+        help="videos with groundtruth.txt that int8 must track as well as fp32 does, within 0.01 "
+        "success AUC (default: those of --calibration)",
+    )
+    gpu = parser.add_argument_group("with the word tensorrt instead of a checkpoint")
+    gpu.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: built in)")
+    gpu.add_argument("--workspace", type=int, default=1024, metavar="MB", help="(default: 1024)")
+    gpu.add_argument("--opt-level", type=int, default=5, help="effort, 0..5 (default: 5)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print the parity figures."""
+    if str(arguments.checkpoint) == "tensorrt":
+        return _build_engines(arguments)
+    if arguments.out is None:
+        raise InputError("--out is missing: give the folder that the model is written to")
     try:
         from exporter.export import export_model
     except ModuleNotFoundError as absent:
         raise MissingExtraError(str(absent.name), "export") from absent
 
     model = export_model(
-        arguments.checkpoint, arguments.out, arguments.precision, arguments.calibration
+        arguments.checkpoint,
+        arguments.out,
+        arguments.precision,
+        arguments.calibration,
+        arguments.validation,
     )
     manifest = model.manifest
-    for name, error in manifest.parity.items():
-        print(f"parity {name}: {error:.2e} of torch's largest value")
+    for name, figure in manifest.parity.items():
+        if name.startswith("auc_"):
+            print(f"success AUC {name.removeprefix('auc_')}: {figure:.4f}")
+        else:
+            print(f"parity {name}: {figure:.2e} of torch's largest value")
     size = sum(path.stat().st_size for path in (model.template_path, model.search_path))
     print(f"{manifest.precision} model in {model.folder}: {size / 1e6:.1f} MB")
+    return 0
+
+
+def _build_engines(arguments: argparse.Namespace) -> int:
+    """Build both TensorRT engines into the cache, where `--engine tensorrt` finds them."""
+    from exporter.manifest import open_model
+    from exporter.models import default_model
+    from exporter.runtime.tensorrt import TensorRtBackend
+    from exporter.tensorrt import BuildOptions, cache_folder
+
+    options = BuildOptions(arguments.workspace, arguments.opt_level)
+    backend = TensorRtBackend(open_model(arguments.model or default_model()), options)
+    print(f"{backend.name}: engines in {cache_folder() / 'engines'}")
+    backend.close()
     return 0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from contextlib import ExitStack, closing
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import parity
-from exporter.calibration import calibration_pairs
+from exporter.calibration import annotated_videos, calibration_pairs
 from exporter.half import in_half_precision, with_half_weights
+from exporter.judge import check_auc, choose, mean_auc
 from exporter.manifest import (
     FORMAT,
     PRECISIONS,
@@ -23,6 +26,7 @@ from exporter.manifest import (
 from exporter.network import LoadedNetwork, load_network
 from exporter.onnx import OPSET, SEARCH_FILE, TEMPLATE_FILE, io_of, make_graphs, save_graph
 from exporter.quantize import quantize
+from exporter.runtime.open import open_backend
 from model.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,9 +34,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Graphs = tuple["onnx.ModelProto", "onnx.ModelProto"]
+"""Template graph and search graph."""
+
 
 def export_model(
-    checkpoint: Path, folder: Path, precision: str = "compact", calibration: Path | None = None
+    checkpoint: Path,
+    folder: Path,
+    precision: str = "compact",
+    calibration: Path | None = None,
+    validation: Path | None = None,
 ) -> ModelFiles:
     """Export a checkpoint; nothing is written unless parity holds.
 
@@ -40,7 +51,8 @@ def export_model(
         checkpoint: torch weights.
         folder: made if absent; its model is replaced.
         precision: one of `manifest.PRECISIONS`.
-        calibration: sequences or images of the kind that will be flown; int8 needs them.
+        calibration: videos or images of the kind that will be flown; int8 needs them.
+        validation: annotated videos that int8 is judged on; those of `calibration` when None.
 
     Returns:
         The verified model.
@@ -55,7 +67,8 @@ def export_model(
         raise InputError("int8 needs crops to calibrate on: give --calibration FOLDER")
     loaded = load_network(checkpoint)
     template, search = make_graphs(loaded.net, loaded.config)
-    figures = parity.measure(loaded.net, loaded.config, template, search)
+    exact = template, search
+    figures = parity.measure(loaded.net, loaded.config, *exact)
     parity.check(figures, "fp32")
     if precision == "compact":
         template, search = with_half_weights(template), with_half_weights(search)
@@ -69,7 +82,29 @@ def export_model(
     if precision != "fp32":
         figures = parity.measure(loaded.net, loaded.config, template, search)
         parity.check(figures, precision)
-    return _write(folder, loaded, precision, figures, template, search)
+    if precision == "int8" and calibration is not None:
+        figures |= _judge(loaded, exact, (template, search), validation or calibration)
+    return _write(folder, loaded, precision, figures, (template, search))
+
+
+def _judge(loaded: LoadedNetwork, exact: Graphs, small: Graphs, videos: Path) -> dict[str, float]:
+    """Track with both; empty where there are no annotated videos.
+
+    Raises:
+        ParityError: the small one tracks worse.
+    """
+    sequences = choose(annotated_videos(videos))
+    if not sequences:
+        log.warning("int8 was not judged by tracking: %s holds no annotated video", videos)
+        return {}
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened:
+        backends = []
+        for name, graphs, engine in (("fp32", exact, "openvino-f32"), ("int8", small, "openvino")):
+            model = _write(Path(scratch) / name, loaded, name, {}, graphs)
+            backends.append(opened.enter_context(closing(open_backend(model.folder, engine))))
+        fp32, int8 = mean_auc(backends, sequences)
+    check_auc(fp32, int8)
+    return {"auc_fp32": fp32, "auc_int8": int8}
 
 
 def _write(
@@ -77,12 +112,11 @@ def _write(
     loaded: LoadedNetwork,
     precision: str,
     figures: dict[str, float],
-    template: onnx.ModelProto,
-    search: onnx.ModelProto,
+    graphs: Graphs,
 ) -> ModelFiles:
     folder.mkdir(parents=True, exist_ok=True)
     specs = []
-    for graph, name in ((template, TEMPLATE_FILE), (search, SEARCH_FILE)):
+    for graph, name in zip(graphs, (TEMPLATE_FILE, SEARCH_FILE), strict=True):
         save_graph(graph, folder / name)
         specs.append(GraphSpec(name, sha256_of(folder / name), *io_of(graph)))
     manifest = Manifest(

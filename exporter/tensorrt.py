@@ -18,6 +18,8 @@ from model.errors import BackendError, InputError, ModelFileError
 
 log = logging.getLogger(__name__)
 
+BUILD_OPTIONS = ("workspace_mb", "opt_level")
+"""Fields of an engine's key that change its speed alone."""
 TIMING_FILE = "timing.cache"
 
 
@@ -151,16 +153,22 @@ def cache_folder() -> Path:
     return Path(base) / "mlkd-track"
 
 
-def load_or_build(folder: Path, key: EngineKey, build: Callable[[bytes], BuiltEngine]) -> bytes:
+def load_or_build(
+    folder: Path,
+    key: EngineKey,
+    build: Callable[[bytes], BuiltEngine],
+    any_options: bool = False,
+) -> bytes:
     """Return the cached engine, or build it and keep it; the log says which and why.
 
     Args:
         folder: of the cache; made if absent. One engine a graph is kept there.
         key: of the engine that is needed here.
         build: makes it, given the timing cache of earlier builds.
+        any_options: take a cached engine whatever workspace and level it was built with.
     """
     path = folder / f"{key.onnx_sha256[:16]}.engine"
-    reason = why_stale(path, key)
+    reason = why_stale(path, key, BUILD_OPTIONS if any_options else ())
     if reason is None:
         log.info("TensorRT engine %s taken from the cache", path)
         return path.read_bytes()
@@ -180,8 +188,14 @@ def load_or_build(folder: Path, key: EngineKey, build: Callable[[bytes], BuiltEn
     return built.engine
 
 
-def why_stale(path: Path, key: EngineKey) -> str | None:
-    """Say why a cached engine cannot be used here; None if it can."""
+def why_stale(path: Path, key: EngineKey, ignored: tuple[str, ...] = ()) -> str | None:
+    """Say why a cached engine cannot be used here; None if it can.
+
+    Args:
+        path: the engine's file; its sidecar stands beside it.
+        key: of the engine that is needed.
+        ignored: fields of the key that may differ.
+    """
     sidecar = path.with_suffix(".json")
     if not path.is_file() or not sidecar.is_file():
         return "there is none for this model yet"
@@ -192,7 +206,7 @@ def why_stale(path: Path, key: EngineKey) -> str | None:
     except (ValueError, LookupError, TypeError):
         return f"{sidecar.name} is damaged"
     for name, wanted in dataclasses.asdict(key).items():
-        if known.get(name) != wanted:
+        if name not in ignored and known.get(name) != wanted:
             return f"the cached one is for {name} {known.get(name)!r}, here it is {wanted!r}"
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         return f"{path.name} is damaged"

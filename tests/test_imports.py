@@ -14,8 +14,8 @@ PACKAGES = ("model", "drone", "exporter", "gcs")
 # Rooms that need an extra; they must not be reached from anywhere else at import.
 NEED_TORCH = (
     *("model.nets", "model.enhance", "model.training"),
-    *("exporter.export", "exporter.network", "exporter.onnx", "exporter.parity"),
-    "exporter.runtime.torch",
+    *("exporter.export", "exporter.judge", "exporter.network", "exporter.onnx"),
+    *("exporter.parity", "exporter.runtime.torch"),
 )
 OPTIONAL = ("torch", "onnx", "onnxruntime", "tensorrt", "olympe", "cuda", "matplotlib", "scipy")
 

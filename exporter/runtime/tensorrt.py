@@ -38,7 +38,7 @@ class TensorRtBackend(GraphBackend):
 
         Args:
             model: verified files; precision fp16 is meant for this engine.
-            options: of the build.
+            options: of the build; None takes a cached engine of any.
             trt, cuda: modules other than the installed ones.
 
         Raises:
@@ -49,6 +49,7 @@ class TensorRtBackend(GraphBackend):
         self._trt = load_tensorrt() if trt is None else trt
         self._cuda = open_cuda() if cuda is None else cuda
         self._options = BuildOptions() if options is None else options
+        self._any_options = options is None
         manifest = model.manifest
         device = self._cuda.device
         super().__init__(
@@ -83,7 +84,7 @@ class TensorRtBackend(GraphBackend):
         def build(timing_cache: bytes) -> BuiltEngine:
             return build_engine(self._trt, path.read_bytes(), self._options, timing_cache)
 
-        serialised = load_or_build(cache_folder() / "engines", key, build)
+        serialised = load_or_build(cache_folder() / "engines", key, build, self._any_options)
         return _Engine(self._trt, self._cuda, serialised, spec, str(path))
 
     def _encode(self, z: Image) -> tuple[Float, Float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,23 @@ def test_export_prints_parity_and_writes_a_model(
     assert manifest.source == {"checkpoint": "random.pt", "sha256": sha256_of(checkpoint)}
     assert max(manifest.parity.values()) < 5e-3
     assert sum(path.stat().st_size for path in out.iterdir()) < 20.2e6
+
+
+def test_a_folder_to_write_to_is_asked_for(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(checkpoint)]) == 2
+    assert "--out is missing" in capsys.readouterr().err
+
+
+def test_tensorrt_without_its_library_names_the_extra(
+    fp32_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert main(["export", "tensorrt", "--model", str(fp32_folder)]) == 2
+    assert "pip install 'mlkd-track[gpu]'" in capsys.readouterr().err
+    assert main(["export", "tensorrt", "--model", str(fp32_folder), "--opt-level", "9"]) == 2
+    assert "opt-level is 9: expected 0..5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])

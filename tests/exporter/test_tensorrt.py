@@ -74,6 +74,15 @@ def test_another_version_or_gpu_builds_again_and_says_so(
     assert why_stale(tmp_path / f"{'ab' * 8}.engine", other) is None
 
 
+def test_a_cached_engine_of_other_options_serves_who_asks_for_none(tmp_path: Path) -> None:
+    builds = Builds()
+    load_or_build(tmp_path, KEY, builds)
+    other = dataclasses.replace(KEY, workspace_mb=64, opt_level=2)
+    assert load_or_build(tmp_path, other, builds, any_options=True) == b"engine 1"
+    moved = dataclasses.replace(other, gpu="RTX A4000")
+    assert load_or_build(tmp_path, moved, builds, any_options=True) == b"engine 2"
+
+
 def test_damaged_engines_and_sidecars_are_built_again(tmp_path: Path) -> None:
     builds = Builds()
     load_or_build(tmp_path, KEY, builds)
