@@ -7,8 +7,8 @@ from collections import OrderedDict, deque
 from drone.frame import Frame
 from model.errors import MlkdError
 
-DENSE_NS = 1_000_000_000
-"""Every frame of the last second is kept."""
+DENSE_NS = 2_000_000_000
+"""Every frame of the last two seconds is kept: a picture on a slow screen is still whole here."""
 
 SPARSE_STEP_NS = 150_000_000
 """Older frames are thinned to one in this time: a target stays within the search region."""
@@ -24,7 +24,7 @@ class FrameGoneError(MlkdError, LookupError):
 class History:
     """A ring of frames bounded by age and bytes. One thread.
 
-    The newest second is complete and older frames are thinned; a frame that was held (the
+    The newest two seconds are complete and older frames are thinned; a frame that was held (the
     operator has begun to draw on it) stays whole until it is too old.
     """
 

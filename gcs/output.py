@@ -69,12 +69,14 @@ class Identity:
         manifest: keys of every flight's manifest: engine_sha256, tracker_config.
         camera: the camera can be moved by hand.
         control: `FOLLOW` when a controller may steer.
+        thresholds: scores below which an answer is a miss, and LOW.
     """
 
     engine: str
     manifest: Mapping[str, Any] = field(default_factory=dict)
     camera: bool = False
     control: str = "OFF"
+    thresholds: tuple[float, float] | None = None
 
 
 class Output:
@@ -212,6 +214,7 @@ class Output:
             engine=self._identity.engine,
             control="FOLLOW" if self._identity.control == "FOLLOW" else "OFF",
             camera=self._identity.camera,
+            thresholds=self._identity.thresholds,
             notice=self._journal.newest,
         )
         if answer is not None:

@@ -135,6 +135,9 @@ class Status(BaseModel):
     level: Literal["SURE", "LOW", "LOST"] | None = None
     box: list[float] | None = Field(default=None, description="x, y, w, h; frame px")
     score: float | None = None
+    thresholds: tuple[float, float] | None = Field(
+        default=None, description="scores below which an answer is a miss, and LOW"
+    )
     truth: Truth | None = None
     video: Literal["CONNECTING", "LIVE", "STALLED", "ENDED"] = "CONNECTING"
     video_message: str | None = None

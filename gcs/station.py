@@ -185,6 +185,7 @@ def assemble(
         },
         camera=control is not None,
         control="OFF" if follow is None else "FOLLOW",
+        thresholds=(confidence.lost_score, confidence.low_score),
     )
     look = Look(settings.stream_width_px, settings.jpeg_quality)
     output = Output(hub, recorder, journal, feed, identity, look, clock)

@@ -72,7 +72,8 @@ class Page:
             if value:
                 return value
             time.sleep(0.05)
-        raise AssertionError(f"never true: {expression}")
+        shown = " ".join(str(self.eval("document.body.innerText")).split())[:400]
+        raise AssertionError(f"never true: {expression}; the page says: {shown}; {self.errors}")
 
     def text(self, selector: str) -> str:
         return str(self.eval(f"document.querySelector({selector!r}).textContent"))

@@ -75,6 +75,9 @@ export class Panel {
     const fill = at("score-fill");
     fill.style.width = `${100 * (header.score ?? 0)}%`;
     fill.dataset.level = level ?? "";
+    const [lost, low] = header.thresholds ?? [0, 0];
+    at("mark-lost").style.left = `${100 * lost}%`;
+    at("mark-low").style.left = `${100 * low}%`;
     text("score-value", header.score === null ? "–" : header.score.toFixed(2));
     text("track-fps", fps(header.track_fps));
     text("source-fps", fps(header.source_fps));

