@@ -43,6 +43,9 @@ def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ablation.add_argument(
         "--frames", type=int, metavar="N", help="the first N frames of each alone"
     )
+    ablation.add_argument(
+        "--heat", action="append", default=[], metavar="NAME:FRAME", help="draw similarity maps"
+    )
     ablation.set_defaults(run=_run_ablation)
     enhancer = stages.add_parser("enhancer", help="train a DarkLighter from low-light images")
     enhancer.add_argument("--images", type=Path, required=True, help="folder of low-light images")
@@ -58,7 +61,12 @@ def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _add_parts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--init", type=Path, required=True, help="checkpoint of the baseline")
+    parser.add_argument(
+        "--init",
+        type=Path,
+        default=None,
+        help="checkpoint of the baseline; without it students start from fresh weights",
+    )
     parser.add_argument(
         "--weights", type=Path, default=None, help="released weights of the config's enhancer"
     )
@@ -130,6 +138,7 @@ def _run_mutual(args: argparse.Namespace) -> int:
 def _run_ablation(args: argparse.Namespace) -> int:
     _need_torch()
     from model.cli_train import _data_root
+    from model.errors import ConfigError
     from model.evaluation.cli_runs import load_sequences, progress_bar
     from model.training import ablation, ablation_table
     from model.training.mutual_config import load_mutual_config
@@ -138,7 +147,11 @@ def _run_ablation(args: argparse.Namespace) -> int:
     from model.training.runs import pick_device
 
     config = load_mutual_config(args.config)
-    seeds = _seeds(args.seeds)
+    seeds, moments = _seeds(args.seeds), [_moment(text) for text in args.heat]
+    if args.init is None:
+        raise ConfigError(
+            "the ablation needs --init, the checkpoint that every student starts from"
+        )
     chosen = argparse.Namespace(
         set_name="videos", data=args.eval_data, only=None, list=None, limit=None,
         frames=args.frames, night=args.night, night_only=args.night_only,
@@ -161,18 +174,15 @@ def _run_ablation(args: argparse.Namespace) -> int:
     total = sum(len(video) for video in videos) * len(candidates)
     with progress_bar(total, quiet=False) as progress:
         entries = ablation.evaluate(candidates, videos, args.out / "results", progress)
-    lines = ablation_table.summarise(entries)
     note = (
         f"{len(videos)} sequences of {args.eval_data.name}; {len(seeds)} seeds; mean ± standard "
         "deviation. MLKD-Track is the best student of each room, chosen on these sequences."
     )
-    text = ablation_table.as_markdown(lines, [note])
-    (args.out / "ablation.md").write_text(text, encoding="utf-8")
-    (args.out / "ablation.csv").write_text(ablation_table.as_csv(entries), encoding="utf-8")
-    for condition in dict.fromkeys(line.condition for line in lines):
-        plot = ablation_table.as_plot(lines, condition)
-        (args.out / f"ablation-{condition.replace(' ', '-')}.svg").write_bytes(plot)
-    print(text)
+    print(ablation_table.write_table(args.out, entries, note))
+    for name, frame in moments:
+        print(
+            f"heat map written to {ablation.draw_heat(args.out, candidates, videos, name, frame)}"
+        )
     return 0
 
 
@@ -196,10 +206,22 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def _moment(text: str) -> tuple[str, int]:
+    from model.errors import ConfigError
+
+    name, _, frame = text.rpartition(":")
+    if not name or not frame.isdecimal():
+        raise ConfigError(f"--heat {text!r}: expected NAME:FRAME, as night_suv:60")
+    return name, int(frame)
+
+
 def _build(config: MutualConfig, args: argparse.Namespace) -> NightTeacher:
+    from model.errors import ConfigError
     from model.training.night_teacher import build_teacher
 
     parts = config.teacher
+    if args.init is None:
+        raise ConfigError("a teacher needs --init, the checkpoint of its baseline, or --teacher")
     return build_teacher(
         parts.enhancer,
         args.weights,

@@ -111,6 +111,12 @@ def run_pairs(net: Network, z: torch.Tensor, x: torch.Tensor) -> PairOutputs:
     return PairOutputs(*net.answer(*maps), *maps)
 
 
+def fuse(net: Network) -> None:
+    """Bring a trained network to the form that runs in flight, in place; the answers stay."""
+    if isinstance(net.backbone, compact.CompactBackbone):
+        net.backbone.fuse()
+
+
 def _baseline(name: str) -> Baseline:
     if name not in BASELINES:
         near = difflib.get_close_matches(name, BASELINES, n=1)

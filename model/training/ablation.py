@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from model.enhance.media import write_image
+from model.errors import InputError
 from model.evaluation.ope import Progress, run_ope
 from model.evaluation.peers import TrackerSpec
 from model.evaluation.selection import criterion
@@ -13,6 +15,7 @@ from model.evaluation.sequences import Sequence as Video
 from model.evaluation.table import Row, make_rows, score_runs
 from model.training.ablation_table import Entry
 from model.training.eager import open_checkpoint
+from model.training.heatmaps import draw_row, read_moment
 from model.training.mutual_config import MutualConfig
 
 TEACHER = "Teacher"
@@ -103,6 +106,27 @@ def evaluate(
     rows = make_rows(score_runs(out, [spec.name for spec in specs], videos))
     chosen = [*candidates, *best_of_rooms(candidates, rows)]
     return [_entry(c, row) for c in chosen for row in rows if row.tracker == c.name]
+
+
+def draw_heat(
+    out: Path, candidates: Sequence[Candidate], videos: Sequence[Video], name: str, frame: int
+) -> Path:
+    """Draw the similarity maps of every candidate of the first seed over one search region.
+
+    Raises:
+        InputError: no sequence of that name, or the target is absent from the frame.
+    """
+    found = [video for video in videos if video.name == name]
+    if not found:
+        known = ", ".join(video.name for video in videos)
+        raise InputError(f"no sequence {name!r} to draw; known: {known}")
+    moment = read_moment(found[0], frame)
+    seeds = [c.seed for c in candidates if c.seed is not None]
+    shown = [c for c in candidates if c.seed in (None, *seeds[:1])]
+    row = draw_row({c.name: open_checkpoint(c.checkpoint) for c in shown}, moment)
+    path = out / f"heat-{name}-{frame}.png"
+    write_image(path, row)
+    return path
 
 
 def best_of_rooms(candidates: Sequence[Candidate], rows: Sequence[Row]) -> list[Candidate]:

@@ -7,6 +7,7 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from model.evaluation.plots import _as_svg, _new_figure
 
@@ -63,6 +64,19 @@ def summarise(entries: Sequence[Entry]) -> list[Line]:
         spread = {n: statistics.stdev(v) if many else float("nan") for n, v in values.items()}
         lines.append(Line(title, condition, len(group), mean, spread))
     return lines
+
+
+def write_table(out: Path, entries: Sequence[Entry], note: str) -> str:
+    """Write `ablation.md`, `ablation.csv` and a plot a condition; return the Markdown."""
+    lines = summarise(entries)
+    text = as_markdown(lines, [note])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ablation.md").write_text(text, encoding="utf-8")
+    (out / "ablation.csv").write_text(as_csv(entries), encoding="utf-8")
+    for condition in dict.fromkeys(line.condition for line in lines):
+        name = f"ablation-{condition.replace(' ', '-')}.svg"
+        (out / name).write_bytes(as_plot(lines, condition))
+    return text
 
 
 def as_markdown(lines: Sequence[Line], notes: Sequence[str] = ()) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def run_mutual(
     out: Path,
     *,
     teacher: NightTeacher,
-    init: Path,
+    init: Path | None,
     resume: bool = False,
     device: torch.device,
     strict: bool = False,
@@ -71,7 +71,8 @@ def run_mutual(
         out: folder of the run: `latest.pt` (to resume), `student_<name>.pt`, `log.jsonl`,
             `wins.jsonl`, `tensorboard/`.
         teacher: frozen.
-        init: the baseline's checkpoint, from which every student starts.
+        init: the baseline's checkpoint, from which every student starts; None for fresh weights,
+            the same for all.
         resume: continue the run in `out`; starts it where there is none yet.
         device: CPU or GPU; with torchrun each process takes its own GPU.
         strict: refuse bad data instead of skipping it.
@@ -98,22 +99,24 @@ def run_mutual(
         if resume and latest.exists():
             restore_room(room, latest)
         dataset = PairDataset(config.train, folder)
-        _train(room, teacher.to(team.device), dataset, config, out, team)
+        frozen = teacher.to(team.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _train(room, frozen, dataset, config, out, team)
     return [student_path(out, student) for student in room.students]
 
 
-def make_room(config: MutualConfig, init: Path, device: torch.device) -> Room:
-    """Make the students, all with the baseline's weights.
+def make_room(config: MutualConfig, init: Path | None, device: torch.device) -> Room:
+    """Make the students, all with the same weights: the baseline's, or fresh ones.
 
     Raises:
         ModelFileError: `init` does not fit the students' network.
     """
-    content = load_checkpoint(init)
-    state = content.get("state_dict", content)
+    first = build_baseline(config.students.baseline, config.train.tracker.anchors_per_cell)
+    if init is not None:
+        content = load_checkpoint(init)
+        load_into(first, content.get("state_dict", content), str(init))
     students = []
     for name in config.students.names():
-        net = build_baseline(config.students.baseline, config.train.tracker.anchors_per_cell)
-        load_into(net, state, str(init))
+        net = copy.deepcopy(first)
         net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         students.append(make_student(name, net, config.students.parts, config.train.optim))
     return Room(students, wins=[0] * len(students))
@@ -286,16 +289,3 @@ def _close_epoch(
     if len(names) > 1:
         log.wins(room.step, dict(zip(names, wins.tolist(), strict=True)))
     log.draw(room.step, teacher, batch, dict(zip(names, done.outputs, strict=True)))
-
-
-def read_wins(out: Path) -> list[dict[str, int]]:
-    """The wins of each epoch, `{"step": …, <student>: …}`, from a run's folder."""
-    lines = (out / "wins.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def mean_shares(epochs: Sequence[Mapping[str, int]]) -> dict[str, float]:
-    """Each student's share of all samples, over the given epochs."""
-    names = [name for name in epochs[0] if name != "step"]
-    sums = {name: sum(epoch[name] for epoch in epochs) for name in names}
-    return {name: count / max(sum(sums.values()), 1) for name, count in sums.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -55,3 +55,16 @@ def to_rgb(x: torch.Tensor) -> torch.Tensor:
 def score_pictures(cls: torch.Tensor) -> torch.Tensor:
     """Logits [B x 2k x M x M] to score maps [B x 1 x M x M], 0..1."""
     return torch.sigmoid(score_margins(cls)).unsqueeze(1).cpu()
+
+
+def read_wins(out: Path) -> list[dict[str, int]]:
+    """The wins of each epoch, `{"step": …, <student>: …}`, from a run's folder."""
+    lines = (out / "wins.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def mean_shares(epochs: Sequence[Mapping[str, int]]) -> dict[str, float]:
+    """Each student's share of all samples, over the given epochs."""
+    names = [name for name in epochs[0] if name != "step"]
+    sums = {name: sum(epoch[name] for epoch in epochs) for name in names}
+    return {name: count / max(sum(sums.values()), 1) for name, count in sums.items()}

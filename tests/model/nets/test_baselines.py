@@ -7,7 +7,7 @@ import torch
 
 from model.anchors import make_anchors
 from model.errors import ConfigError
-from model.nets.baselines import BASELINES, build_baseline, run_pairs, tracker_config
+from model.nets.baselines import BASELINES, build_baseline, fuse, run_pairs, tracker_config
 from model.nets.compact import CompactBackbone, RepBlock
 from model.nets.mobilenet_v2 import MobileNetV2
 from model.nets.multi_level import MultiLevelHead
@@ -171,12 +171,26 @@ def test_a_fused_block_does_the_same():
             torch.testing.assert_close(block.fused()(x), block(x), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["alexnet", "compact"])
+def test_fusing_keeps_the_answers(name):
+    torch.manual_seed(2)
+    net = build_baseline(name).eval()
+    z, x = crops(127, 8), crops(191, 9)
+    with torch.no_grad():
+        before = net(z, x)
+        fuse(net)
+        after = net(z, x)
+    assert not any(isinstance(m, RepBlock) for m in net.modules())
+    for a, b in zip(before, after, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=float(a.abs().max()) * 1e-4)
+
+
 def test_the_compact_network_is_small_enough():
     net = build_baseline("compact").eval()
     assert isinstance(net.backbone, CompactBackbone)
     with torch.no_grad():
         kernels = net.template(torch.zeros(1, 3, 127, 127))
-        net.backbone.fuse()
+        fuse(net)
         macs = 0
 
         def count(module, _, out):

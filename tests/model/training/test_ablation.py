@@ -13,11 +13,27 @@ import torch
 
 from model.enhance.classical import Gamma
 from model.enhance.enhancer import enhance_bgr
-from model.errors import ModelFileError
+from model.errors import InputError, ModelFileError
 from model.evaluation.sequences import DARKENED, DAY, find_video_sequences
 from model.nets.baselines import build_baseline
-from model.training.ablation import BASELINE, MUTUAL, TEACHER, WITHOUT, Plan, evaluate, train_rows
-from model.training.ablation_table import Entry, as_csv, as_markdown, as_plot, summarise
+from model.training.ablation import (
+    BASELINE,
+    MUTUAL,
+    TEACHER,
+    WITHOUT,
+    Plan,
+    draw_heat,
+    evaluate,
+    train_rows,
+)
+from model.training.ablation_table import (
+    Entry,
+    as_csv,
+    as_markdown,
+    as_plot,
+    summarise,
+    write_table,
+)
 from model.training.checkpoint import save_checkpoint
 from model.training.eager import open_checkpoint
 from model.training.mutual_config import MutualConfig
@@ -141,6 +157,16 @@ def test_the_best_of_each_room_is_the_final_tracker(networks, tmp_path):
     candidates = train_rows(plan, train)
     entries = evaluate(candidates, find_video_sequences(tmp_path / "set"), tmp_path / "results")
     assert len(entries) == len(candidates) + 2
+    videos = find_video_sequences(tmp_path / "set")
+    picture = draw_heat(tmp_path, candidates[:2], videos, "a", 2)
+    assert cv2.imread(str(picture)).shape[1] == 3 * (287 + 4)
+    with pytest.raises(InputError, match="no sequence 'b'"):
+        draw_heat(tmp_path, candidates[:2], videos, "b", 2)
+    pytest.importorskip("matplotlib")
+    write_table(tmp_path, entries, "two seeds")
+    assert {p.name for p in tmp_path.glob("ablation*")} == {
+        "ablation.md", "ablation.csv", "ablation-day.svg",
+    }  # fmt: skip
     final = [e for e in entries if e.title == MUTUAL]
     assert [e.seed for e in final] == [1, 2]
     assert all(0 <= e.figures["success"] <= 1 and e.figures["fps"] > 0 for e in entries)

@@ -18,9 +18,9 @@ from model.errors import InputError
 from model.nets.baselines import build_baseline
 from model.training.checkpoint import load_checkpoint, save_checkpoint
 from model.training.mutual_config import MutualConfig
-from model.training.mutual_loop import mean_shares, read_wins, run_mutual
+from model.training.mutual_loop import make_room, run_mutual
 from model.training.night_teacher import NightTeacher
-from model.training.pictures import score_pictures, to_rgb
+from model.training.pictures import mean_shares, read_wins, score_pictures, to_rgb
 from tests.model.training.test_pairs import make_data
 
 CPU = torch.device("cpu")
@@ -127,6 +127,22 @@ def test_a_mistake_is_one_line_and_exit_code_2(root, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "unknown setting 'tau'" in error
     assert error.count("\n") == 1
+    config.write_text(yaml.safe_dump(settings(1)))
+    common = ["--config", str(config), "--out", str(tmp_path / "run")]
+    assert main(["train", "mutual", *common]) == 2
+    assert "needs --init" in capsys.readouterr().err
+    heat = ["--init", "no.pt", "--eval-data", str(root), "--heat", "night_suv"]
+    assert main(["train", "ablation", *common, *heat]) == 2
+    assert "expected NAME:FRAME" in capsys.readouterr().err
+    assert main(["train", "ablation", *common, *heat[:4], "--seeds", "1,1"]) == 2
+    assert "different whole numbers" in capsys.readouterr().err
+
+
+def test_students_start_equal_from_fresh_weights():
+    room = make_room(MutualConfig.from_mapping(settings(1)), None, CPU)
+    first, second = (dict(student.net.named_parameters()) for student in room.students)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(first[name] is second[name] for name in first)
 
 
 def test_pictures_are_rgb_and_scores():
