@@ -85,7 +85,8 @@ caption{text-align:left;color:#57606a;padding-bottom:.3rem}
 th,td{border:1px solid #d0d7de;padding:.25rem .6rem;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 thead th{background:#f3f5f7}
-figure{margin:1.2rem 0}figure img{max-width:100%;height:auto}
+figure{margin:.6rem .5% .6rem 0;display:inline-block;max-width:49%;vertical-align:top}
+figure img{max-width:100%;height:auto}
 figcaption{color:#57606a}figure:target{outline:3px solid #0969da}
 """
 _MIME = {".svg": "image/svg+xml", ".jpg": "image/jpeg", ".png": "image/png"}

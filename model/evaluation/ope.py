@@ -59,7 +59,8 @@ def machine_name() -> str:
         name = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{name}, {len(_cores())} cores"
+    count = len(_cores())
+    return f"{name}, {count} core{'s' if count > 1 else ''}"
 
 
 def _cores() -> list[int]:

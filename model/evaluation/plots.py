@@ -44,16 +44,18 @@ def plot_curves(
     """Draw success or precision curves, the best first in the legend.
 
     Args:
-        curves: of each tracker its curve over `steps` and the figure that ranks it.
+        curves: of each tracker its curve over `steps` and the figure that ranks it; their order
+            gives the colours.
         steps: thresholds.
         labels: title, x axis, y axis.
         mark: threshold to mark with a line.
     """
     figure, axes = _new_figure()
     ranked = sorted(curves.items(), key=lambda item: -item[1][1])
-    for index, (name, (curve, value)) in enumerate(ranked):
-        style = "-" if index < 10 else "--"
-        axes.plot(steps, curve, style, label=f"{name} [{value:.3f}]", linewidth=1.8)
+    places = {name: index for index, name in enumerate(curves)}
+    for name, (curve, value) in ranked:
+        style = {"color": f"C{places[name] % 10}", "linestyle": "-" if places[name] < 10 else "--"}
+        axes.plot(steps, curve, label=f"{name} [{value:.3f}]", linewidth=1.8, **style)
     if mark is not None:
         axes.axvline(mark, color="grey", linestyle=":", linewidth=1)
     axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2], ylim=(0, 1))
@@ -70,8 +72,9 @@ def plot_cle(errors: Mapping[str, Float64], title: str) -> bytes:
         title: above the plot.
     """
     figure, axes = _new_figure(8.0, 3.0)
-    for name, error in errors.items():
-        axes.plot(np.arange(1, len(error) + 1), error, label=name, linewidth=1.3)
+    for index, (name, error) in enumerate(errors.items()):
+        frames = np.arange(1, len(error) + 1)
+        axes.plot(frames, error, color=f"C{index % 10}", label=name, linewidth=1.3)
     axes.axhline(PRECISION_PX, color="green", linestyle="--", linewidth=1, label="20 px")
     top = max([3 * PRECISION_PX, *(float(np.nanpercentile(e, 95)) for e in errors.values())])
     axes.set(title=title, xlabel="frame", ylabel="CLE, px", ylim=(0, min(top * 1.1, 400)))

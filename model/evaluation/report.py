@@ -56,6 +56,7 @@ class ReportOptions:
 def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Block]:
     """Build all blocks, in reading order."""
     rows = make_rows(scored)
+    trackers = list(dict.fromkeys(s.tracker for s in scored))
     blocks: list[Block] = [Heading("Evaluation", 1)]
     blocks += [Paragraph(f"Note: {note}.") for note in options.notes]
     blocks.append(
@@ -69,7 +70,7 @@ def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
     for condition in CONDITIONS:
         block = [row for row in rows if row.condition == condition]
         if block:
-            blocks += _condition_blocks(block, options)
+            blocks += _condition_blocks(block, options, trackers)
     blocks += _attribute_blocks(scored, options)
     blocks += _speed_blocks(scored)
     blocks += _sequence_blocks(scored, options)
@@ -80,7 +81,9 @@ def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
     return blocks
 
 
-def _condition_blocks(rows: Listing[Row], options: ReportOptions) -> list[Block]:
+def _condition_blocks(
+    rows: Listing[Row], options: ReportOptions, trackers: Listing[str]
+) -> list[Block]:
     condition = rows[0].condition
     first = rows[0].score
     best = [max(row_cells(row)[k] for row in rows) for k in range(1, 5)]
@@ -91,6 +94,7 @@ def _condition_blocks(rows: Listing[Row], options: ReportOptions) -> list[Block]
         )
         for row in rows
     ]
+    ordered = sorted(rows, key=lambda row: trackers.index(row.tracker))  # colours stay the same
     name = slug(condition)
     title = f"{condition}: {first.sequences} sequences, {first.frames} frames"
     return [
@@ -98,17 +102,19 @@ def _condition_blocks(rows: Listing[Row], options: ReportOptions) -> list[Block]
         Table(HEADINGS, tuple(cells)),
         Figure(
             f"precision-{name}.svg",
-            _curves(rows, "precision", PRECISION_STEPS_PX, "Precision", "threshold, px"),
+            _curves(ordered, "precision", PRECISION_STEPS_PX, "Precision", "threshold, px"),
             f"Precision plot, {condition}; in brackets the value at 20 px",
         ),
         Figure(
             f"success-{name}.svg",
-            _curves(rows, "success", success_steps(options.convention), "Success", "IoU threshold"),
+            _curves(
+                ordered, "success", success_steps(options.convention), "Success", "IoU threshold"
+            ),
             f"Success plot, {condition}; in brackets the AUC",
         ),
         Figure(
             f"norm-precision-{name}.svg",
-            _curves(rows, "norm_precision", NORM_STEPS, "Normalised precision", "threshold"),
+            _curves(ordered, "norm_precision", NORM_STEPS, "Normalised precision", "threshold"),
             f"Normalised precision, {condition}; in brackets the value at 0.20",
         ),
     ]
