@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -55,6 +56,27 @@ class _Playing:
     owned: bool
 
 
+def olympe_source(spec: str, *, telemetry: Callable[[], Telemetry] | None = None) -> OlympeSource:
+    """Make a source of `ADDRESS[:PORT][/MEDIA NAME]`, which `olympe:` stood before.
+
+    Args:
+        spec: as `192.168.42.1`, `192.168.42.1/Thermal blended` or `127.0.0.1:8554`.
+        telemetry: where the vehicle's state comes from besides the pictures (a sender process).
+
+    Raises:
+        SourceError: it does not have this form.
+    """
+    parts = re.fullmatch(r"([^:/]+)(?::(\d{1,5}))?(?:/(.+))?", spec.strip())
+    if parts is None:
+        raise SourceError(
+            f"olympe:{spec}: expected olympe:ADDRESS, as olympe:192.168.42.1, and behind it "
+            "/MEDIA NAME for another camera"
+        )
+    ip, port, media_name = parts.groups()
+    url = f"rtsp://{ip}:{port}/live" if port else None
+    return OlympeSource(ip, url=url, media_name=media_name or MEDIA_NAME, telemetry=telemetry)
+
+
 class OlympeSource:
     """A `FrameSource` of a Parrot drone's camera; one thread owns the player.
 
@@ -78,6 +100,9 @@ class OlympeSource:
     ) -> None:
         """Name the drone; nothing is opened yet.
 
+        Raises:
+            SourceError: not an IPv4 address.
+
         Args:
             ip: IPv4 address of the drone or of its SkyController.
             link: an open connection in this process; needed through a SkyController, else only
@@ -87,7 +112,10 @@ class OlympeSource:
             telemetry: where else the vehicle's state comes from (a sender process).
             timing, make_sdk, clock: waiting times, the SDK, the host's monotonic clock.
         """
-        self._ip = checked_ip(ip)
+        try:
+            self._ip = checked_ip(ip)
+        except ControlError as error:
+            raise SourceError(f"olympe:{ip}: {error}") from error
         self._link = link
         self._given_url = url
         self._media_name = media_name

@@ -8,6 +8,7 @@ that of the picture's arrival in this process, and of the command's decoding at 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Callable
@@ -96,16 +97,19 @@ def expiry_ms(drone: OlympeDrone, device: Device) -> float:
 def frozen_ms(drone: OlympeDrone, device: Device, video: Video) -> float:
     """The picture freezes while a follower answers frames: last frame → zero at the device."""
     mark = device.mark()
-    newest_ns = time.monotonic_ns()
-    video.tell(frozen=True)
-    try:
-        while True:
+    newest_ns = 0
+    for answered in itertools.count():
+        if answered == 10:
+            video.tell(frozen=True)
+        try:
             frame = drone.source.read(1.0)
-            assert frame is not None
-            newest_ns = frame.captured_ns
-            drone.control.send(RateCommand(yaw_deg_s=4.0, issued_ns=newest_ns))
-    except FrameTimeoutError:
-        pass
+        except FrameTimeoutError:
+            if answered <= 10:
+                continue
+            break
+        assert frame is not None
+        newest_ns = frame.captured_ns
+        drone.control.send(RateCommand(yaw_deg_s=4.0, issued_ns=newest_ns))
     return zero_ms(device, mark, newest_ns)
 
 
