@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from model.errors import BackendError, BoxError, InputError
 from model.geometry import Box
@@ -15,8 +16,12 @@ from model.geometry import Box
 if TYPE_CHECKING:
     from drone.frame import Frame
     from drone.source import FrameSource
+    from drone.video_writer import VideoWriter
+    from model.tracker import Tracker, TrackState
 
 READ_TIMEOUT_S = 10.0
+DEFAULT_FPS = 30.0
+"""Of an annotated video whose source (a folder of pictures) has no clock."""
 
 
 def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,54 +52,75 @@ def parse_box(text: str) -> Box:
 def run(arguments: argparse.Namespace) -> int:
     """Track and write the boxes; what was tracked so far is kept when the video breaks off."""
     from drone.sources import open_recording
+    from drone.video_writer import VideoWriter
     from exporter.models import default_model
     from exporter.runtime.open import open_backend
-    from gcs.annotate import VideoWriter
     from model.tracker import Tracker
 
     box = parse_box(arguments.box)
-    for place in (arguments.out, arguments.video):
-        if place is not None and not place.parent.is_dir():
-            raise InputError(f"{place}: its folder does not exist; create it first")
+    if not arguments.out.parent.is_dir():
+        raise InputError(f"{arguments.out}: its folder does not exist; create it first")
     with ExitStack() as stack:
         source = open_recording(arguments.source)
         stack.callback(source.close)
         source.open()
         frames = _frames(source)
-        first = next(frames, None)
-        if first is None:
+        head = list(itertools.islice(frames, 2))
+        if not head:
             raise InputError(f"{arguments.source} holds no frame")
-        backend = stack.enter_context(
-            closing(open_backend(arguments.model or default_model(), arguments.engine))
-        )
-        tracker = Tracker(backend)
-        state = tracker.init(first.image, box)
-        out = stack.enter_context(arguments.out.open("w", encoding="utf-8", buffering=1))
-        video = VideoWriter(arguments.video) if arguments.video is not None else None
-        if video is not None:
+        video = None
+        if arguments.video is not None:
+            video = VideoWriter(arguments.video, _rate_hz(head))
             stack.callback(video.close)
-        out.write(_line(box))
-        if video is not None:
-            video.write(first.image, box, None)
-        count, refused = 1, 0
-        for frame in _progress(frames, arguments.source):
-            score: float | None = None
-            try:
-                state, result = tracker.update(state, frame.image)
-                score = result.score
-            except BackendError:
-                refused += 1
-            out.write(_line(state.box))
-            if video is not None:
-                video.write(frame.image, state.box, score)
-            count += 1
+        backend = open_backend(arguments.model or default_model(), arguments.engine)
+        tracker = Tracker(stack.enter_context(closing(backend)))
+        state = tracker.init(head[0].image, box)
+        out = stack.enter_context(arguments.out.open("w", encoding="utf-8", buffering=1))
+        _answer(out, video, head[0], box, None)
+        rest = _progress(itertools.chain(head[1:], frames), arguments.source)
+        count, refused = _follow(tracker, state, rest, out, video)
     note = f", {refused} refused by the engine (the last box stands)" if refused else ""
     print(f"{count} frames with {backend.name}{note}: {arguments.out}")
     return 0
 
 
-def _line(box: Box) -> str:
-    return ",".join(f"{v:.2f}".rstrip("0").rstrip(".") for v in box) + "\n"
+def _follow(
+    tracker: Tracker,
+    state: TrackState,
+    frames: Iterator[Frame],
+    out: TextIO,
+    video: VideoWriter | None,
+) -> tuple[int, int]:
+    """Answer every frame; return how many there were with the first, and how many refused."""
+    count, refused = 1, 0
+    for frame in frames:
+        score: float | None = None
+        try:
+            state, result = tracker.update(state, frame.image)
+            score = result.score
+        except BackendError:
+            refused += 1
+        _answer(out, video, frame, state.box, score)
+        count += 1
+    return count, refused
+
+
+def _answer(
+    out: TextIO, video: VideoWriter | None, frame: Frame, box: Box, score: float | None
+) -> None:
+    from gcs.annotate import draw_box
+
+    out.write(",".join(f"{v:.2f}".rstrip("0").rstrip(".") for v in box) + "\n")
+    if video is not None:
+        video.write(draw_box(frame.image, box, score))
+
+
+def _rate_hz(head: list[Frame]) -> float:
+    """Frames a second by the source's own clock."""
+    stamps = [frame.source_ns for frame in head]
+    if len(stamps) < 2 or stamps[0] is None or stamps[1] is None or stamps[1] <= stamps[0]:
+        return DEFAULT_FPS
+    return 1e9 / (stamps[1] - stamps[0])
 
 
 def _frames(source: FrameSource) -> Iterator[Frame]:
