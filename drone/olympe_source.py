@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import logging
 import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from drone.errors import ControlError, FrameTimeoutError, SourceError
 from drone.frame import Frame, Telemetry
 from drone.olympe_link import Backoff, FirstAttempt, OlympeLink
 from drone.olympe_models import checked_ip
 from drone.olympe_picture import RawPicture, RawSlot, bgr_of_frame, source_time_ns
+from drone.olympe_player import Playing, VideoTiming
 from drone.olympe_rtsp import offered_media
-from drone.olympe_sdk import OlympeSdk, Sdk, SdkVideo, detach_pictures
+from drone.olympe_sdk import OlympeSdk, Sdk
 from drone.olympe_telemetry import merged, telemetry_of_vmeta
 from model.errors import MissingExtraError
 
@@ -24,36 +23,6 @@ logger = logging.getLogger(__name__)
 
 STALE_S = 0.3
 MEDIA_NAME = "Front camera"
-
-
-@dataclass(frozen=True)
-class VideoTiming:
-    """Waiting times of the video.
-
-    Attributes:
-        silence_s: without a picture for so long the player is replaced: it notices nothing.
-        play_s: longest wait for a player to start.
-        backoff_first_s, backoff_most_s: pause between attempts; short, the video must be back
-            within 3 s of its source's return.
-        watch_s: how often the age of the newest picture is looked at.
-        broken_s: pictures that the decoder marks as not to be shown are held back so long.
-    """
-
-    silence_s: float = 2.0
-    play_s: float = 3.0
-    backoff_first_s: float = 0.25
-    backoff_most_s: float = 1.0
-    watch_s: float = 0.05
-    broken_s: float = 2.0
-
-
-@dataclass
-class _Playing:
-    """One session of the player."""
-
-    video: SdkVideo
-    slot: RawSlot
-    owned: bool
 
 
 def olympe_source(spec: str, *, telemetry: Callable[[], Telemetry] | None = None) -> OlympeSource:
@@ -125,7 +94,7 @@ class OlympeSource:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
-        self._playing: _Playing | None = None
+        self._playing: Playing | None = None
         self._ended: Exception | None = None
         self._number = 0
         self.sessions = 0
@@ -239,27 +208,20 @@ class OlympeSource:
             with self._changed:
                 self._changed.notify_all()
 
-    def _play(self, sdk: Sdk) -> _Playing:
-        through = self._through_controller
-        url = self._given_url
-        if not through:
-            url = url or f"rtsp://{self._ip}/live"
-            offered = offered_media(url)
-            if self._media_name not in offered:
-                raise SourceError(
-                    f"{self.name}: no media named {self._media_name!r}; the drone offers "
-                    + (", ".join(repr(name) for name in offered) or "none")
-                )
-            video = sdk.video()
-        else:
+    def _play(self, sdk: Sdk) -> Playing:
+        if self._through_controller:
             assert self._link is not None
             own = self._link.drone.streaming
             if own is None:
                 raise SourceError(f"{self.name}: the SkyController gives no video")
-            video = own
-        slot = RawSlot(self._number, self._clock)
-        playing = _Playing(video, slot, owned=not through)
-        if not self._start(playing, url):
+            video, url = own, None
+        else:
+            url = self._given_url or f"rtsp://{self._ip}/live"
+            self._check_media(url)
+            video = sdk.video()
+        owned = not self._through_controller
+        playing = Playing(video, RawSlot(self._number, self._clock), owned)
+        if not playing.start(url, self._media_name, self._timing.play_s):
             self._end(playing)
             raise SourceError(
                 f"{self.name}: the player does not start within {self._timing.play_s:g} s "
@@ -271,27 +233,20 @@ class OlympeSource:
             self._changed.notify_all()
         return playing
 
+    def _check_media(self, url: str) -> None:
+        offered = offered_media(url)
+        if self._media_name not in offered:
+            listed = ", ".join(repr(name) for name in offered) or "none"
+            raise SourceError(
+                f"{self.name}: no media named {self._media_name!r}; the drone offers {listed}"
+            )
+
     @property
     def _through_controller(self) -> bool:
         model = None if self._link is None else self._link.model
         return model is not None and model.through_controller and self._given_url is None
 
-    def _start(self, playing: _Playing, url: str | None) -> bool:
-        slot = playing.slot
-        try:
-            return bool(
-                playing.video.play(
-                    url,
-                    media_name=self._media_name,
-                    raw_cb=slot.put,
-                    flush_raw_cb=lambda _stream: slot.flush(),
-                    timeout=self._timing.play_s,
-                )
-            )
-        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, TimeoutError):
-            return False
-
-    def _watch(self, playing: _Playing, stop: threading.Event) -> bool:
+    def _watch(self, playing: Playing, stop: threading.Event) -> bool:
         """Return when the session has gone silent; tells whether it ever gave a picture."""
         session = None if self._link is None or playing.owned else self._link.session
         while not stop.wait(self._timing.watch_s):
@@ -303,7 +258,7 @@ class OlympeSource:
                 break
         return playing.slot.newest_ns is not None
 
-    def _end(self, playing: _Playing) -> None:
+    def _end(self, playing: Playing) -> None:
         with self._changed:
             self._playing = None
         slot = playing.slot
@@ -312,13 +267,7 @@ class OlympeSource:
         self._dropped += slot.dropped
         self.refs += slot.refs
         self.unrefs += slot.unrefs
-        try:
-            detach_pictures(playing.video)
-            if playing.owned:
-                playing.video.destroy()
-            else:
-                playing.video.stop(timeout=self._timing.play_s)
-        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError, TimeoutError):
+        if not playing.end(self._timing.play_s):
             logger.warning("%s: the player does not stop", self.name)
 
     def _frame_of(self, picture: RawPicture, slot: RawSlot) -> Frame | None:
@@ -331,6 +280,9 @@ class OlympeSource:
         playing_s = (picture.arrived_ns - slot.opened_ns) / 1e9
         # A drone that never sends a key frame stays silent for ever: then a broken picture wins.
         if info.get("is_silent") and playing_s < self._timing.broken_s:
+            return None
+        if picture.frame.as_ndarray() is None:
+            self.pictures_with_errors += 1
             return None
         _, vmeta = picture.frame.vmeta()
         return Frame(
