@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def test_an_unknown_flight_names_those_there_are(tmp_path: Path) -> None:
 
 def test_the_curve_breaks_where_truth_is_absent(tmp_path: Path) -> None:
     write_flight(tmp_path, [record(0), record(1), record(2, None), record(3), record(4, 90)])
-    root = ElementTree.fromstring(draw_cle_curve(read_flight(tmp_path, "a")))
+    root = ET.fromstring(draw_cle_curve(read_flight(tmp_path, "a")))
     lines = root.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert [len(line.attrib["points"].split()) for line in lines] == [2, 2]
 
