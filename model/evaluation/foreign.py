@@ -12,7 +12,7 @@ from model.evaluation.box_files import read_boxes
 from model.evaluation.datasets import find_dataset, read_flags_of
 from model.evaluation.errors import DataFileError, LengthError
 from model.evaluation.metrics import Convention, score_sequence
-from model.evaluation.result_formats import check_names, find_format, read_result
+from model.evaluation.result_formats import check_names, find_format, read_result, result_file
 from model.evaluation.runs import TrackRun
 from model.evaluation.sequences import DAY, NIGHT, Sequence
 from model.evaluation.table import ScoredRun
@@ -72,9 +72,8 @@ def score_foreign(
         result = read_result(kind, folder, sequence.name)
         count = len(result.boxes)
         if count != len(sequence) and not pad:
-            raise LengthError(
-                folder / sequence.name, f"{len(sequence)} boxes, one a frame", f"{count}"
-            )
+            path = result_file(kind, folder, sequence.name)
+            raise LengthError(path, f"{len(sequence)} boxes, one a frame", f"{count}")
         times = result.times_s if result.times_s is not None else np.full(count, np.nan)
         run = TrackRun(result.boxes, times, np.full(count, np.nan), "unknown", "unknown")
         score = score_sequence(sequence.truth, result.boxes, convention, pad)

@@ -87,19 +87,22 @@ def read_result(name: str, folder: Path, sequence: str) -> Result:
     Raises:
         DataFileError: the file is missing or malformed.
     """
+    path = result_file(name, folder, sequence)
+    if name == "matlab":
+        return Result(*read_mat(path))
+    boxes = read_boxes(path)
+    return Result(boxes, _read_times(path.with_name(f"{sequence}_time.txt"), len(boxes)))
+
+
+def result_file(name: str, folder: Path, sequence: str) -> Path:
+    """The file of boxes of a sequence, there or not."""
     check_format(name)
     if name == "matlab":
         places = [folder / f"{sequence}.mat", *sorted(folder.glob(f"{sequence}_*.mat"))]
-        path = next((p for p in places if p.is_file()), places[0])
-        boxes, times_s = read_mat(path)
-        return Result(boxes, times_s)
+        return next((p for p in places if p.is_file()), places[0])
     if name == "got10k":
-        path = folder / sequence / f"{sequence}_001.txt"
-        times = path.with_name(f"{sequence}_time.txt")
-    else:
-        path, times = folder / f"{sequence}.txt", folder / f"{sequence}_time.txt"
-    boxes = read_boxes(path)
-    return Result(boxes, _read_times(times, len(boxes)))
+        return folder / sequence / f"{sequence}_001.txt"
+    return folder / f"{sequence}.txt"
 
 
 def find_format(folder: Path) -> str:

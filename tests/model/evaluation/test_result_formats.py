@@ -125,7 +125,7 @@ def test_other_names_and_lengths_are_told(tmp_path: Path, annotations: Path) -> 
     with pytest.raises(InputError, match=r"of 2 sequences, found no 'car2' \(1 missing; .*'bus'\)"):
         score_foreign("T", tmp_path / "T", sequences)
     write_result("pysot", tmp_path / "T", "car2", Result(BOXES[:2]))
-    with pytest.raises(InputError, match="car2: expected 3 boxes, one a frame, found 2"):
+    with pytest.raises(InputError, match=r"car2\.txt: expected 3 boxes, one a frame, found 2"):
         score_foreign("T", tmp_path / "T", sequences)
     padded = score_foreign("T", tmp_path / "T", sequences, pad=True)
     assert padded[1].score.success[0] == pytest.approx(2 / 3)
