@@ -30,7 +30,7 @@ class FollowConfig:
     dead_zone: float = 0.05
     """Error of the centre that is left alone while the target stands, fraction of the frame."""
     quiet_deg_s: float = 2.0
-    """A target that moves slower than this in the picture's angles stands."""
+    """A target slower than this stands; from twice this on it moves and is centred fully."""
     forward_gain_m_s: float = 4.0
     """Speed for each unit of ln(distance / distance at the confirmation)."""
     forward_dead_zone: float = 0.05

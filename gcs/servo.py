@@ -198,11 +198,13 @@ def _rate(
     error_deg: float, error_share: float, ahead: float, gain: float, config: FollowConfig
 ) -> float:
     """Proportional, beyond the dead zone where the target stands, plus the rate that keeps up."""
-    if abs(ahead) >= config.quiet_deg_s:
-        # The camera moves anyway: to centre it fully costs no further start and stop.
-        return gain * error_deg + ahead
-    excess = abs(error_share) - config.dead_zone
-    return gain * error_deg * excess / abs(error_share) + ahead if excess > 0 else 0.0
+    quiet = config.quiet_deg_s
+    # From standing (0) to moving (1): a camera that moves anyway may as well centre fully.
+    moving = min(max(abs(ahead) / quiet - 1.0, 0.0), 1.0) if quiet > 0 else 1.0
+    excess = max(abs(error_share) - config.dead_zone, 0.0)
+    beyond = excess / abs(error_share) if excess > 0 else 0.0
+    outside = min(excess / config.dead_zone, 1.0) if config.dead_zone > 0 else 1.0
+    return gain * error_deg * max(beyond, moving) + ahead * max(outside, moving)
 
 
 def _forward(wanted: float | None, size: float, across: float, config: FollowConfig) -> float:
