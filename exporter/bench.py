@@ -13,6 +13,8 @@ from exporter.machine import Machine, describe_machine, rss_mb
 from exporter.scene import Clip
 from model.backend import Backend, Template
 from model.config import TrackerConfig
+from model.crop import crop_region, mean_colour, region_of
+from model.decode import Decoder
 from model.geometry import Float, Image
 from model.tracker import Tracker
 
@@ -40,6 +42,8 @@ class Report(TypedDict):
     engine: Timing
     reference: Timing | None
     host: Timing
+    crop: Timing
+    decode: Timing
     ratio: float | None
     peers: dict[str, Timing]
     name: str
@@ -121,6 +125,31 @@ def host_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
     return update_step(Replay(backend.config, cls, loc), clip)
 
 
+def crop_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
+    """Cut the search region out of a frame."""
+    config = backend.config
+    regions = [region_of(box, config, search=True) for box in clip.boxes]
+    out = np.empty((config.search_px, config.search_px, 3), np.uint8)
+    padding = mean_colour(clip.frames[0])
+    count = len(clip.frames)
+
+    def step(index: int) -> object:
+        frame, region = clip.frames[index % count], regions[index % count - 1]
+        return crop_region(frame, region, config.search_px, padding, out)
+
+    return step
+
+
+def decode_step(config: TrackerConfig) -> Callable[[int], object]:
+    """Choose a box from two maps."""
+    decoder = Decoder(config)
+    size, anchors = config.score_size, config.anchors_per_cell
+    rng = np.random.default_rng(0)
+    cls = rng.normal(0, 2, (2 * anchors, size, size)).astype(np.float32)
+    loc = rng.normal(0, 0.3, (4 * anchors, size, size)).astype(np.float32)
+    return lambda _: decoder.select(cls, loc, 60.0, 40.0)
+
+
 def schedule(frames: int, contenders: Sequence[Contender]) -> Iterator[tuple[Contender, int, int]]:
     """Interleave: in each round every contender runs a part of its frames.
 
@@ -182,6 +211,8 @@ def run_bench(
         "update": Contender("update", update_step(backend, clip)),
         "engine": Contender("engine", engine_step(backend, clip)),
         "host": Contender("host", host_step(backend, clip)),
+        "crop": Contender("crop", crop_step(backend, clip)),
+        "decode": Contender("decode", decode_step(backend.config)),
     }
     if reference is not None:
         own["reference"] = Contender("reference", update_step(reference, clip), share=0.2)
@@ -198,6 +229,8 @@ def run_bench(
         engine=timings["engine"],
         reference=slow,
         host=timings["host"],
+        crop=timings["crop"],
+        decode=timings["decode"],
         ratio=ratio,
         peers={name: summarise(c.durations_ns) for name, c in others.items()},
         name=backend.name,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import TypedDict
@@ -32,6 +34,7 @@ class Machine(TypedDict):
     cpu: str
     cpus: int
     cpu_flags: list[str]
+    gpu: str | None
     isa_limit: str | None
     system: str
     python: str
@@ -50,6 +53,7 @@ def describe_machine() -> Machine:
         cpu=cpu,
         cpus=len(affinity(0)) if affinity else os.cpu_count() or 1,
         cpu_flags=flags,
+        gpu=_gpu(),
         isa_limit=os.environ.get("ONEDNN_MAX_CPU_ISA"),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -66,6 +70,20 @@ def rss_mb() -> float | None:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _gpu() -> str | None:
+    """Name, driver, clocks, temperature and power of the NVIDIA GPU, as its tool tells them."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    fields = "name,driver_version,clocks.sm,clocks.mem,temperature.gpu,power.draw,power.limit"
+    command = [tool, f"--query-gpu={fields}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
 
 
 def _cpu() -> tuple[str, list[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 from exporter.manifest import GraphSpec, ModelFiles, TensorSpec, check_graph
 from exporter.runtime.graphs import GraphBackend, buffer_of
 from exporter.runtime.threads import fastest_threads, usable_cpus
+from exporter.tensorrt import cache_folder
 from model.backend import Template
 from model.errors import BackendError, InputError, MissingExtraError, ModelFileError
 from model.geometry import Float, Image
@@ -75,6 +76,9 @@ class OnnxRuntimeBackend(GraphBackend):
         settings.intra_op_num_threads = threads
         settings.log_severity_level = 3
         wanted = PROVIDERS[self._provider]
+        if self._provider != "cpu":
+            # Else the nodes that the provider does not know would run on the CPU in silence.
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             session = self._ort.InferenceSession(
                 str(path), settings, providers=[(wanted, self._options)]
@@ -186,9 +190,9 @@ def _default_options(provider: str) -> dict[str, Any]:
         return {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
     if provider == "tensorrt":
         return {
-            "trt_fp16_enable": "0",
             "trt_cuda_graph_enable": "1",
-            "trt_engine_cache_enable": "0",
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(cache_folder() / "onnxruntime"),
         }
     return {}
 

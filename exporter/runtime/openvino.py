@@ -142,7 +142,8 @@ def _new_core() -> Any:
     try:
         import openvino
     except ImportError:
-        raise MissingExtraError("openvino", "openvino") from None
+        # The base install brings it, so that any extra does.
+        raise MissingExtraError("openvino", "cpu") from None
     return openvino.Core()
 
 

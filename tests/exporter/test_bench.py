@@ -89,8 +89,8 @@ def test_a_report_holds_every_figure_and_the_reference_only_where_there_is_one()
         CountingBackend(), "fp32", clip, 20, CountingBackend(), {"peer": lambda _: None},
         lambda: ticks.append(1),
     )  # fmt: skip
-    assert len(ticks) == 5 * bench.ROUNDS
-    for name in ("update", "engine", "host", "reference"):
+    assert len(ticks) == 7 * bench.ROUNDS
+    for name in ("update", "engine", "host", "crop", "decode", "reference"):
         assert set(report[name]) == TIMING
     assert report["update"]["frames"] == 20
     assert report["reference"] is not None
@@ -101,6 +101,7 @@ def test_a_report_holds_every_figure_and_the_reference_only_where_there_is_one()
     assert alone["ratio"] is None
     text = "\n".join(table(alone, json.loads(json.dumps(report))))
     assert re.search(r"reference +not measured", text)
+    assert re.search(r"update (holds|does not hold) 140 fps", text)
     assert re.search(r"update .* x the saved \d+\.\d+ ms", text)
 
 
@@ -150,6 +151,19 @@ def test_the_machine_is_described() -> None:
     assert set(machine["cpu_flags"]) <= set(CPU_FLAGS)
     assert "openvino" in machine["versions"]
     assert json.loads(json.dumps(machine)) == machine
+
+
+def test_a_gpu_is_described_by_its_own_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert describe_machine()["gpu"] is None
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'RTX 3060, 580.1, 1425 MHz'\n")
+    tool.chmod(0o755)
+    assert describe_machine()["gpu"] == "RTX 3060, 580.1, 1425 MHz"
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert describe_machine()["gpu"] is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"update": {}}', '{"update": null}'])

@@ -182,7 +182,7 @@ def test_a_silent_fall_back_of_onnxruntime_is_refused(
     monkeypatch.setattr(
         onnxruntime,
         "InferenceSession",
-        lambda path, options, providers: real(path, options, providers=["CPUExecutionProvider"]),
+        lambda path, _, providers: real(path, providers=["CPUExecutionProvider"]),
     )
     with pytest.raises(BackendError, match="took CPUExecutionProvider instead of CUDA"):
         open_backend(fp32_folder, "onnxruntime-cuda")
