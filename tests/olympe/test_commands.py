@@ -49,6 +49,13 @@ def rates_of(line: dict[str, Any]) -> tuple[int, ...]:
     return tuple(line["args"][key] for key in ("flag", "roll", "pitch", "yaw", "gaz"))
 
 
+def is_silent(device: Device) -> bool:
+    """True when no piloting command came for 0.3 s."""
+    mark = device.mark()
+    time.sleep(0.3)
+    return not device.commands(PCMD, since=mark)
+
+
 def test_rates_arrive_as_percent_of_what_the_drone_says_is_full(device: Device) -> None:
     with flying(device, yaw_percent=100, climb_percent=100, tilt_percent=100) as (control, _):
         mark = device.mark()
@@ -76,10 +83,8 @@ def test_a_command_that_is_not_renewed_turns_into_zeros_and_then_silence(device:
         device.wait_for(PCMD, since=mark, yaw=10)
         device.wait_for(PCMD, since=mark, yaw=0)
         wait_until(lambda: not vehicle.holds_sticks)
+        wait_until(lambda: is_silent(device))
         lines = device.commands(PCMD, since=mark)
-        quiet = device.mark()
-        time.sleep(0.3)
-        assert device.commands(PCMD, since=quiet) == []
     yaws = [line["args"]["yaw"] for line in lines]
     first_zero = yaws.index(0)
     assert yaws[:first_zero] == [10] * first_zero
