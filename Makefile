@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve install dev test test-slow check bench clean
+.PHONY: help serve install dev test test-slow test-olympe check bench clean
 
 help:
 	@echo "make serve   install the base package (no torch), open the ground station on the simulator"
 	@echo "make test    install the development set, run the tests"
+	@echo "make test-slow, make test-olympe   the long tests; Parrot's SDK on loopback"
 	@echo "make check   lint, formatting, types, import direction"
 	@echo "make bench   engine, update and reference times"
 	@echo "make clean   remove the virtual environment"
@@ -38,6 +39,12 @@ test: dev
 
 test-slow: dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# The real Parrot SDK against a drone on loopback; Linux x86-64, Python 3.10 to 3.12.
+test-olympe:
+	test -x $(VENV)-olympe/bin/python || $(PYTHON) -m venv $(VENV)-olympe
+	$(VENV)-olympe/bin/python -m pip install --quiet --disable-pip-version-check -e '.[olympe]' pytest pytest-timeout hypothesis
+	$(VENV)-olympe/bin/python -m pytest tests/olympe -m 'olympe and not slow' $(ARGS)
 
 check: dev
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from drone.source import FrameSource
 
 EXPECTED = (
     "expected `simulator` or `simulator:SCENARIO`, a video file, a folder of pictures, "
-    "`rtsp://…` or `webcam:0`"
+    "`rtsp://…`, `webcam:0` or `olympe:ADDRESS`"
 )
 
 
@@ -19,7 +19,7 @@ def open_source(spec: str, *, realtime: bool = False) -> FrameSource:
 
     Args:
         spec: `simulator[:scenario]`, the path of a video file or of a folder of pictures,
-            `rtsp://…` or `webcam:N`.
+            `rtsp://…`, `webcam:N` or `olympe:ADDRESS[:PORT][/MEDIA NAME]`.
         realtime: pace a video file as if it were live (newest wins, late frames dropped).
 
     Raises:
@@ -30,6 +30,10 @@ def open_source(spec: str, *, realtime: bool = False) -> FrameSource:
         from drone.simulator import NightSimulator
 
         return NightSimulator(spec.partition(":")[2] or "default")
+    if spec.startswith("olympe:"):
+        from drone.olympe_source import olympe_source
+
+        return olympe_source(spec.partition(":")[2])
     if spec.startswith("webcam:"):
         from drone.video_live import webcam_source
 
