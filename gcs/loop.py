@@ -103,8 +103,8 @@ class Loop:
         """One turn of the loop; the only place where its errors are caught."""
         self.beat_ns = self._parts.clock()
         try:
-            self._parts.journal.collect()
             frame = self._receive()
+            self._parts.journal.collect()
             self._handle_orders()
             step = self._update(frame)
             self._steer(step)
@@ -197,6 +197,7 @@ class Loop:
     def _end_track(self, reason: str) -> None:
         self.session = self.session.stop(self._parts.clock())
         self._calm()
+        self._parts.journal.collect()
         self._parts.journal.note("track_stopped", reason, frames=self._frames)
         self._parts.output.end_flight()
         self._target = self._truth = None

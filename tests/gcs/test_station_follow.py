@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,9 @@ def test_stop_is_neutral_at_once_and_asks_for_a_new_confirmation(
     later_frames(station)
     assert len(control.sent) == sent, "nothing is commanded without a target"
     assert client.get("/api/follow").json()["confirmed"] is False
+    (folder,) = station.settings.flights_dir.iterdir()
+    noted = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert {"follow_confirmed", "control"} <= {event["kind"] for event in noted}
 
 
 def test_a_hand_on_the_camera_takes_over(
