@@ -239,7 +239,7 @@ class OwnedVehicle(OlympeVehicle):
 def open_vehicle(
     ip: str, limits: Mapping[str, int] | None = None, speed_m_s: float = FullScale.speed_m_s
 ) -> OwnedVehicle:
-    """Connect, for a sender process: `drone.olympe_control:open_vehicle` with plain options.
+    """Connect, for a sender process: `drone.olympe_vehicle:open_vehicle` with plain options.
 
     Raises:
         ControlError: no drone, the wrong model, or limits that cannot be.

@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 
 from gcs.guard import MAX_BODY_BYTES, Guard, Keeper
 from gcs.problems import add_handlers
-from gcs.routes import access, camera, status, tracking, video
+from gcs.routes import access, camera, follow, status, tracking, video
 from gcs.settings import Settings
 from gcs.station import Station
 from model.errors import ConfigError
@@ -57,11 +57,12 @@ def create_app(station: Station) -> FastAPI:
         redoc_url=None,
     )
     app.state.station = station
+    app.state.pilot = station.pilot
     token = station.settings.token
     keeper = Keeper(token.get_secret_value() if token else None)
     app.state.keeper = keeper
     add_handlers(app)
-    for module in (tracking, status, video, camera, access):
+    for module in (tracking, status, video, camera, follow, access):
         app.include_router(module.router)
 
     @app.get("/", include_in_schema=False)
@@ -89,7 +90,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Hover, let the viewers go, then stop gracefully."""
-        self._station.loop.neutral()
+        self._station.take_over("shutdown")
         self._station.hub.close()
         await super().shutdown(sockets)
 

@@ -104,6 +104,7 @@ class Loop:
         self.beat_ns = self._parts.clock()
         try:
             frame = self._receive()
+            self._parts.journal.collect()
             self._handle_orders()
             step = self._update(frame)
             self._steer(step)
@@ -196,6 +197,7 @@ class Loop:
     def _end_track(self, reason: str) -> None:
         self.session = self.session.stop(self._parts.clock())
         self._calm()
+        self._parts.journal.collect()
         self._parts.journal.note("track_stopped", reason, frames=self._frames)
         self._parts.output.end_flight()
         self._target = self._truth = None
@@ -245,13 +247,16 @@ class Loop:
         follow, control = self._parts.follow, self._parts.control
         if follow is None or control is None or step.frame is None or step.answer is None:
             return
+        decision = step.decision = follow.decide(step.frame, step.answer, step.phase)
+        if decision.command is None:
+            return
         if step.phase is not Phase.TRACKING:
-            step.decision = Decision(None, f"neutral: {step.phase.value}")
+            # Whatever the controller says, nothing but neutral goes out without a target.
+            if not decision.command.is_neutral:
+                step.decision = Decision(None, f"neutral: {step.phase.value}")
             self.neutral()
             return
-        step.decision = follow.decide(step.frame, step.answer, step.phase)
-        if step.decision.command is not None:
-            control.send(step.decision.command)
+        control.send(decision.command)
 
     def _survive(self, error: Exception) -> None:
         """An error that nobody foresaw: hover, note it once and go on."""
@@ -266,6 +271,7 @@ class Loop:
 
     def _finish(self) -> None:
         self.neutral()
+        self._parts.journal.collect()
         if self.session.active:
             self._end_track(self.died or "the station stops")
         for order in self.orders.take():

@@ -68,14 +68,12 @@ class Identity:
         engine: name of the engine.
         manifest: keys of every flight's manifest: engine_sha256, tracker_config.
         camera: the camera can be moved by hand.
-        control: `FOLLOW` when a controller may steer.
         thresholds: scores below which an answer is a miss, and LOW.
     """
 
     engine: str
     manifest: Mapping[str, Any] = field(default_factory=dict)
     camera: bool = False
-    control: str = "OFF"
     thresholds: tuple[float, float] | None = None
 
 
@@ -212,7 +210,6 @@ class Output:
             log_error=self._recorder.error,
             source=feed.source.name,
             engine=self._identity.engine,
-            control="FOLLOW" if self._identity.control == "FOLLOW" else "OFF",
             camera=self._identity.camera,
             thresholds=self._identity.thresholds,
             notice=self._journal.newest,

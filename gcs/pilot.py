@@ -159,6 +159,8 @@ class Pilot:
         self._verdict = verdict
         if before is None or before.rule != verdict.rule:
             self._note("control", f"{verdict.rule}: {verdict.reason}")
+        if not was_off and self._watch.level is ControlLevel.OFF:
+            self._note("control_released", verdict.reason)
         if verdict.action >= Action.HOVER:
             self._servo = self._servo.forget_target()
         elif self._watch.good_ns != good_ns and now.box is not None:

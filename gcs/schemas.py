@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+LevelName = Literal["OFF", "CAMERA", "FOLLOW"]
+
 Number = Annotated[float, Field(allow_inf_nan=True)]
 """NaN and infinity pass here; the box check answers them with a better message."""
 
@@ -150,7 +152,9 @@ class Status(BaseModel):
     log_error: str | None = Field(default=None, description="why the flight is not written")
     source: str = ""
     engine: str = ""
-    control: Literal["OFF", "FOLLOW"] = "OFF"
+    control: LevelName = Field(default="OFF", description="level granted to the follow controller")
+    control_confirmed: bool = Field(default=False, description="forward flight is confirmed")
+    control_reason: str | None = Field(default=None, description="its newest decision")
     camera: bool = Field(default=False, description="the camera can be moved by hand")
     yaw_deg: float | None = None
     gimbal_pitch_deg: float | None = None

@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from gcs.follow_config import FollowConfig
 from model.confidence import ConfidenceConfig
 from model.config import build_config
 from model.errors import ConfigError
@@ -68,6 +69,8 @@ class Settings(BaseSettings):
     """Without a frame for this long the source is opened anew."""
     confidence: dict[str, float] = Field(default_factory=dict)
     """Overrides of the lost / found thresholds, by the names in `ConfidenceConfig`."""
+    follow: dict[str, float] = Field(default_factory=dict)
+    """Overrides of the follow controller's gains and limits, by the names in `FollowConfig`."""
 
     @property
     def on_loopback(self) -> bool:
@@ -83,10 +86,13 @@ class Settings(BaseSettings):
     def confidence_config(self) -> ConfidenceConfig:
         """The lost / found thresholds."""
         whole = {"lost_frames", "found_frames"}
-        values = {
-            k: int(v) if k in whole and v == int(v) else v for k, v in self.confidence.items()
-        }
-        return build_config(ConfidenceConfig, values)
+        return build_config(ConfidenceConfig, _whole(self.confidence, whole))
+
+    @property
+    def follow_config(self) -> FollowConfig:
+        """Gains and limits of the follow controller."""
+        whole = {"low_frames", "hold_frames", "regain_frames"}
+        return build_config(FollowConfig, _whole(self.follow, whole))
 
     def check_exposure(self) -> None:
         """Refuse to serve a network without a secret and without encryption.
@@ -150,7 +156,7 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
         settings = Layered(**given)
     except ValidationError as error:
         raise ConfigError(_explain(error, given, from_file, config)) from None
-    _ = settings.confidence_config
+    _ = settings.confidence_config, settings.follow_config
     return settings
 
 
@@ -174,6 +180,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"the config file {path} holds a {type(values).__name__}: expected lines of key: value"
         )
     return {str(key): value for key, value in values.items()}
+
+
+def _whole(values: Mapping[str, float], names: set[str]) -> dict[str, float]:
+    """Turn whole numbers of these names into int: they count frames."""
+    return {
+        name: int(value) if name in names and float(value).is_integer() else value
+        for name, value in values.items()
+    }
 
 
 def _check_names(values: Mapping[str, Any], where: str, prefix: str) -> None:

@@ -22,11 +22,13 @@ from gcs.hub import Hub
 from gcs.journal import Journal
 from gcs.loop import Loop, LoopParts
 from gcs.output import Identity, Look, Output
+from gcs.pilot import Pilot
 from gcs.problems import ProblemError
 from gcs.recorder import Recorder
 from gcs.requests import BusyError, ReopenOrder, StartOrder, StopOrder
-from gcs.schemas import Health, Started, Status, Stopped
+from gcs.schemas import Health, LevelName, Started, Status, Stopped
 from gcs.settings import Settings
+from gcs.situation import ControlLevel
 from model.backend import Backend
 from model.tracker import Tracker
 
@@ -35,12 +37,23 @@ ANSWER_TIMEOUT_S = 5.0
 
 STUCK_MS = 3000.0
 
+LEVEL_NAMES: dict[ControlLevel, LevelName] = {
+    ControlLevel.OFF: "OFF",
+    ControlLevel.CAMERA: "CAMERA",
+    ControlLevel.FOLLOW: "FOLLOW",
+}
+
 Result = TypeVar("Result")
 
 
 @dataclass
 class Station:
-    """What the routes work with. Build it with `assemble`."""
+    """What the routes work with. Build it with `assemble`.
+
+    Attributes:
+        control: the vehicle itself, for moves by hand.
+        pilot: the follow controller; None where the source cannot be commanded.
+    """
 
     settings: Settings
     backend: Backend
@@ -51,6 +64,7 @@ class Station:
     output: Output
     control: VehicleControl | None = None
     clock: Callable[[], int] = time.monotonic_ns
+    pilot: Pilot | None = None
 
     def start(self) -> None:
         """Start the loop."""
@@ -61,6 +75,18 @@ class Station:
         self.loop.stop()
         if not self.loop.alive:
             self.backend.close()
+
+    def calm(self) -> None:
+        """Hover at once, from any thread; nothing is commanded before the target is proven anew."""
+        if self.pilot is not None:
+            self.pilot.reset()
+        self.loop.neutral()
+
+    def take_over(self, source: str) -> None:
+        """Hover at once; the level of control falls to OFF."""
+        if self.pilot is not None:
+            self.pilot.override(source)
+        self.loop.neutral()
 
     def connect(self) -> None:
         """Open a live source in the background; one that is absent is tried again later."""
@@ -100,7 +126,8 @@ class Station:
         """The newest state with the newest picture's number and its age as of now."""
         latest, picture = self.hub.latest, self.hub.latest_picture
         if latest is None:
-            return Status(source=self.feed.source.name, engine=self.backend.name)
+            early = Status(source=self.feed.source.name, engine=self.backend.name)
+            return self.stamped(early)
         status = latest.status
         if status.frame_id is None and picture is not None:
             known = picture.status
@@ -109,11 +136,21 @@ class Station:
         return self.stamped(status)
 
     def stamped(self, status: Status) -> Status:
-        """Copy a status with the age as of now."""
-        if status.captured_ns is None:
-            return status.model_copy(update={"age_ms": self.feed.age_ms()})
-        age_ms = (self.clock() - status.captured_ns) / 1e6
-        return status.model_copy(update={"age_ms": round(age_ms, 2)})
+        """Copy a status with the age and the level of control as of now."""
+        age_ms = self.feed.age_ms()
+        if status.captured_ns is not None:
+            age_ms = round((self.clock() - status.captured_ns) / 1e6, 2)
+        return status.model_copy(update={"age_ms": age_ms, **self._control_state()})
+
+    def _control_state(self) -> dict[str, object]:
+        if self.pilot is None:
+            return {}
+        state = self.pilot.status
+        return {
+            "control": LEVEL_NAMES[state.level],
+            "control_confirmed": state.confirmed,
+            "control_reason": None if state.verdict is None else state.verdict.reason,
+        }
 
     def health(self) -> Health:
         """Which parts live, and why one does not."""
@@ -165,7 +202,8 @@ def assemble(
         source: the feed opens and closes it.
         backend: the station closes it.
         control: moves the camera by hand, and by the follow controller.
-        follow: steers; None steers never.
+        follow: steers in the place of the station's own follow controller, which every station
+            with a control has; its level is OFF at first.
         manifest: keys for every flight's manifest, as engine_sha256.
         clock: host's monotonic clock, ns.
     """
@@ -184,16 +222,22 @@ def assemble(
             "confidence_config": dataclasses.asdict(confidence),
         },
         camera=control is not None,
-        control="OFF" if follow is None else "FOLLOW",
         thresholds=(confidence.lost_score, confidence.low_score),
     )
     look = Look(settings.stream_width_px, settings.jpeg_quality)
     output = Output(hub, recorder, journal, feed, identity, look, clock)
     history = History(int(settings.history_s * 1e9), settings.history_mb * 1024 * 1024)
+    pilot = None
+    commanded = control
+    if control is not None and follow is None:
+        limits = settings.follow_config
+        follow = pilot = Pilot(control, limits, confidence, note=journal.post, clock=clock)
+        commanded = pilot.gate
     parts = LoopParts(
-        feed, tracker, confidence, history, output, journal, control, follow, clock=clock
+        feed, tracker, confidence, history, output, journal, commanded, follow, clock=clock
     )
-    return Station(settings, backend, feed, hub, journal, Loop(parts), output, control, clock)
+    loop = Loop(parts)
+    return Station(settings, backend, feed, hub, journal, loop, output, control, clock, pilot)
 
 
 def station_of(connection: HTTPConnection) -> Station:

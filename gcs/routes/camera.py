@@ -15,7 +15,10 @@ router = APIRouter(prefix="/api/camera", tags=["camera"])
 
 @router.post("", status_code=204, responses={409: {"model": Problem}, 422: {"model": Problem}})
 async def move_camera(request: CameraRequest, station: CurrentStation) -> Response:
-    """Turn and move at a rate; it expires by itself within a moment, so send it again to go on."""
+    """Turn and move at a rate; it expires by itself within a moment, so send it again to go on.
+
+    Whoever moves by hand takes over: the level of control falls to OFF first.
+    """
     if station.control is None:
         raise ProblemError(
             409,
@@ -24,6 +27,8 @@ async def move_camera(request: CameraRequest, station: CurrentStation) -> Respon
             expected="a source with a camera that answers to commands",
             mend="serve the simulator or a drone",
         )
+    if station.pilot is not None:
+        station.pilot.stick(1.0)
     command = RateCommand(
         yaw_deg_s=request.yaw_deg_s,
         gimbal_pitch_deg_s=request.gimbal_pitch_deg_s,

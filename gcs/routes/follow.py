@@ -10,16 +10,15 @@ from starlette.requests import HTTPConnection
 
 from gcs.pilot import GrantError, Pilot
 from gcs.problems import ProblemError
-from gcs.schemas import Problem, Strict
+from gcs.schemas import LevelName, Problem, Strict
 from gcs.situation import ControlLevel
+from gcs.station import LEVEL_NAMES
 
 router = APIRouter(
     prefix="/api/follow",
     tags=["follow"],
     responses={409: {"model": Problem, "description": "the state does not allow it"}},
 )
-
-LevelName = Literal["OFF", "CAMERA", "FOLLOW"]
 
 
 class LevelRequest(Strict):
@@ -104,11 +103,8 @@ async def take_over(request: OverrideRequest, pilot: CurrentPilot) -> FollowStat
 def _status(pilot: Pilot) -> FollowStatus:
     status = pilot.status
     verdict = status.verdict
-    name: LevelName = "OFF"
-    if status.level is not ControlLevel.OFF:
-        name = "CAMERA" if status.level is ControlLevel.CAMERA else "FOLLOW"
     return FollowStatus(
-        level=name,
+        level=LEVEL_NAMES[status.level],
         confirmed=status.confirmed,
         action=None if verdict is None else verdict.action.name,
         rule=None if verdict is None else verdict.rule,

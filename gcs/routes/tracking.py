@@ -70,7 +70,7 @@ async def start_tracking(request: StartRequest, station: CurrentStation) -> Star
 @router.post("/stop", responses={409: REFUSALS[409], 503: REFUSALS[503]})
 async def stop_tracking(station: CurrentStation) -> Stopped:
     """Stop the track; the vehicle hovers at once."""
-    station.loop.neutral()
+    station.calm()
     try:
         stopped = await station.ask(StopOrder())
     except SessionError as error:

@@ -43,8 +43,8 @@ export class Jog {
   key(event, down) {
     const move = KEYS[event.code];
     if (!move || !this.enabled) return false;
-    if (down) this.press(event.code, move);
-    else this.lift(event.code);
+    if (down && !event.repeat) this.press(event.code, move);
+    else if (!down) this.lift(event.code);
     return true;
   }
 

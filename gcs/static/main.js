@@ -1,6 +1,7 @@
 // Wiring: stream → view and panel, pointer and keys → requests.
 
 import { get, post } from "./api.js";
+import { Control } from "./control.js";
 import { Jog } from "./jog.js";
 import { Panel, refused, toast } from "./panel.js";
 import { MIN_TARGET_PX, Selection } from "./select.js";
@@ -11,11 +12,13 @@ const at = (id) => document.getElementById(id);
 const view = new View(at("view"));
 const panel = new Panel(view);
 const jog = new Jog(at("jog"), refused);
+const control = new Control(at("control"), refused);
 
 const stream = new Stream(
   (header, bitmap, receivedMs) => {
     view.show(header, bitmap, receivedMs);
     panel.update(header);
+    control.show(header);
   },
   (connected, reason) => {
     panel.link(connected, reason);
@@ -44,6 +47,14 @@ async function stop() {
   } catch (error) {
     if (error.problem?.status !== 409) throw error;
   }
+}
+
+// STOP: the vehicle is neutral at once and its pilot's again, whatever the track does.
+function halt() {
+  jog.liftAll();
+  const wishes = [stop()];
+  if (panel.header?.camera !== false) wishes.unshift(control.override());
+  for (const wish of wishes) wish.catch(refused);
 }
 
 const selection = new Selection(view, {
@@ -86,13 +97,13 @@ function toggleNight() {
   document.body.classList.toggle("night", toggle(at("night"), !document.body.classList.contains("night")));
 }
 
-at("stop").addEventListener("click", () => stop().catch(refused));
+at("stop").addEventListener("click", halt);
 at("again").addEventListener("click", () => post("/api/source/reopen").catch(refused));
 at("hide").addEventListener("click", toggleBox);
 at("night").addEventListener("click", toggleNight);
 
 const KEYS = {
-  Space: () => stop().catch(refused),
+  Space: halt,
   Escape: () => selection.cancel(),
   KeyH: toggleBox,
   KeyN: toggleNight,
@@ -100,7 +111,7 @@ const KEYS = {
 
 window.addEventListener("keydown", (event) => {
   if (at("sign-in").open || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (jog.key(event, true)) {
+  if (jog.key(event, true) || control.key(event, true)) {
     event.preventDefault();
     return;
   }
@@ -109,7 +120,12 @@ window.addEventListener("keydown", (event) => {
   event.preventDefault();
   action();
 });
-window.addEventListener("keyup", (event) => jog.key(event, false));
+window.addEventListener("keyup", (event) => {
+  // A button in focus would take the key for a press of its own.
+  if (KEYS[event.code] && !at("sign-in").open) event.preventDefault();
+  jog.key(event, false);
+  control.key(event, false);
+});
 
 async function askForToken() {
   try {

@@ -47,6 +47,9 @@ const TOLD = {
   log_failed: ["Flight log failed", "bad"],
   frame_refused: ["Engine failed", "bad"],
   engine_recovered: ["Engine", "good"],
+  override: ["By hand", "warn"],
+  control_released: ["Control released", "warn"],
+  control_failed: ["Vehicle", "bad"],
   loop_error: ["Station error", "bad"],
   video_stalled: ["Video", "warn"],
   video_ended: ["Video", "warn"],
@@ -88,9 +91,8 @@ export class Panel {
     cell("cle", header.truth ? this.error(header) : null);
     cell("battery", header.battery_percent === null ? null : `${header.battery_percent.toFixed(0)} %`);
     cell("height", header.height_m === null ? null : `${header.height_m.toFixed(0)} m`);
-    text("control", `control ${header.control}`);
     this.record(header);
-    at("stop").disabled = header.state === "IDLE";
+    at("stop").disabled = header.state === "IDLE" && header.control === "OFF";
     at("hint").hidden = header.state !== "IDLE" || !this.view.bitmap || this.view.frozen;
     at("jog").hidden = !header.camera;
     this.tell(header.notice);

@@ -371,7 +371,7 @@ def test_the_controller_steers_only_while_tracking(tmp_path: Path) -> None:
         rig.push_and_wait(20, visible=False)
         assert len(control.sent) == commanded, "nothing is commanded while lost"
         assert control.neutrals > neutrals
-        assert all(phase is Phase.TRACKING for _, phase in follow.asked)
+        assert follow.asked[-1] == (20, Phase.LOST), "it is asked, but not obeyed"
         rig.stop_track()
         lines = rig.flight()
         assert lines[0]["command"]["yaw_deg_s"] == 5.0
@@ -383,7 +383,30 @@ def test_the_controller_steers_only_while_tracking(tmp_path: Path) -> None:
     assert control.neutrals > 0
 
 
-def test_without_a_controller_nothing_is_ever_commanded(tmp_path: Path) -> None:
+def test_a_controller_that_leaves_the_vehicle_alone_does_so_while_lost(tmp_path: Path) -> None:
+    class Silent(FakeFollow):
+        def decide(self, frame: Frame, answer: Answer, phase: Phase) -> Decision:
+            super().decide(frame, answer, phase)
+            return Decision(None, "the level is OFF")
+
+    control, follow = FakeControl(), Silent()
+    rig = Rig(tmp_path, control=control, follow=follow)
+    try:
+        rig.push_and_wait(0)
+        rig.start_track()
+        for number in range(1, 20):
+            rig.push_and_wait(number, visible=False)
+        assert rig.station.loop.session.phase is Phase.LOST
+        neutrals = control.neutrals
+        for number in range(20, 30):
+            rig.push_and_wait(number, visible=False)
+        assert follow.asked[-1] == (29, Phase.LOST)
+        assert (control.sent, control.neutrals) == ([], neutrals)
+    finally:
+        rig.station.stop()
+
+
+def test_at_level_off_nothing_is_ever_commanded(tmp_path: Path) -> None:
     control = FakeControl()
     rig = Rig(tmp_path, control=control)
     rig.push_and_wait(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gcs.situation import ControlLevel
 from gcs.station import Station
 from tests.chromium import Page, find_chromium, open_page
 from tests.fakes import FakeControl, MovingSource
@@ -133,7 +135,7 @@ def test_escape_cancels_the_drag(tmp_path: Path) -> None:
 
 def test_a_click_on_a_letterboxed_portrait_view_hits_its_target(tmp_path: Path) -> None:
     source = SlowSource(30, (640, 360))
-    station = make_station(tmp_path, source)
+    station = make_station(tmp_path, source, control=FakeControl())
     with page_of(tmp_path, station, (420, 800)) as page:
         x, y = page.wait(SQUARE)
         page.mouse("mousePressed", x, y)
@@ -199,6 +201,89 @@ def test_the_camera_is_moved_while_a_key_is_down(tmp_path: Path) -> None:
         neutrals = control.neutrals
         page.mouse("mouseReleased", *box)
         wait_until(lambda: control.neutrals > neutrals)
+        assert page.errors == []
+
+
+LEVEL = "document.getElementById('control').dataset.level"
+CONFIRMED = "document.getElementById('control').dataset.confirmed"
+
+
+def press_level(page: Page, level: str) -> None:
+    page.eval(f"document.querySelector('[data-ask={level}]').click()")
+    page.wait(f"{LEVEL} === '{level}'")
+
+
+def test_levels_by_buttons_and_keys(tmp_path: Path) -> None:
+    control, source = FakeControl(), SlowSource(30, (640, 360))
+    station = make_station(tmp_path, source, control=control)
+    assert station.pilot is not None
+    with page_of(tmp_path, station) as page:
+        page.wait("!document.getElementById('control').hidden")
+        assert page.eval(LEVEL) == "OFF"
+        x, y = source.place(station.status().frame_id or 0)
+        body = json.dumps({"box": [x - 14, y - 14, 28, 28]})
+        page.eval(
+            "fetch('/api/tracking/start', {method: 'POST', headers: "
+            f"{{'Content-Type': 'application/json'}}, body: '{body}'}})"
+        )
+        page.wait(f"{STATE} === 'TRACKING'")
+        press_level(page, "CAMERA")
+        assert station.pilot.status.level is ControlLevel.CAMERA
+        assert page.eval("document.activeElement === document.body"), "no key presses it again"
+        page.press("m", "KeyM")
+        page.wait(f"{LEVEL} === 'OFF'")
+        page.press("f", "KeyF")
+        page.eval("new Promise((done) => setTimeout(done, 1300))")
+        assert page.eval(LEVEL) == "OFF", "a short F asks for nothing"
+        page.call("Input.dispatchKeyEvent", type="keyDown", key="f", code="KeyF")
+        page.wait(f"{LEVEL} === 'FOLLOW' && {CONFIRMED} === 'yes'")
+        page.call("Input.dispatchKeyEvent", type="keyUp", key="f", code="KeyF")
+        page.wait("document.getElementById('control-reason').textContent.includes('unknown')")
+        keep(page, "follow")
+        neutrals = control.neutrals
+        page.press(" ", "Space")
+        page.wait(f"{LEVEL} === 'OFF' && {STATE} === 'IDLE'")
+        assert control.neutrals > neutrals
+        # It asks again while the target is not held yet.
+        assert [line for line in page.errors if "409" not in line] == []
+
+
+def test_stop_ends_a_level_without_a_track_and_a_move_under_way(tmp_path: Path) -> None:
+    control = FakeControl()
+    station = make_station(tmp_path, SlowSource(30, (640, 360)), control=control)
+    with page_of(tmp_path, station) as page:
+        page.wait("!document.getElementById('control').hidden")
+        assert page.eval("document.getElementById('stop').disabled")
+        press_level(page, "FOLLOW")
+        page.wait("!document.getElementById('stop').disabled")
+        page.eval("document.getElementById('stop').click()")
+        page.wait(f"{LEVEL} === 'OFF'")
+        page.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft", code="ArrowLeft")
+        wait_until(lambda: control.sent)
+        page.press(" ", "Space")
+        page.eval("new Promise((done) => setTimeout(done, 500))")
+        sent, neutrals = len(control.sent), control.neutrals
+        page.call(
+            "Input.dispatchKeyEvent",
+            type="keyDown",
+            key="ArrowLeft",
+            code="ArrowLeft",
+            autoRepeat=True,
+        )
+        page.eval("new Promise((done) => setTimeout(done, 500))")
+        assert len(control.sent) == sent, "a key still down does not move it again"
+        assert neutrals > 0
+
+
+def test_a_source_that_cannot_be_commanded_shows_no_levels(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    with page_of(tmp_path, station) as page:
+        page.wait(SQUARE)
+        assert page.eval("document.getElementById('control').hidden")
+        page.call("Input.dispatchKeyEvent", type="keyDown", key="f", code="KeyF")
+        page.eval("new Promise((done) => setTimeout(done, 1300))")
+        page.press("m", "KeyM")
+        assert page.text("#toasts") == ""
         assert page.errors == []
 
 

@@ -46,6 +46,11 @@ def test_flag_over_environment_over_file_over_default(
         ("a: [\n", "is not YAML"),
         ("confidence: {lost_scores: 0.1}\n", "unknown setting 'lost_scores'.*lost_score"),
         ("confidence: {lost_score: 0.9}\n", "lost_score 0.9 is above low_score"),
+        ("follow: {clam: 0.1}\n", "unknown setting 'clam'.*clamp"),
+        ("follow: {clamp: 3}\n", "clamp is 3: expected at most 1"),
+        ("follow: {hold_frames: 7.5}\n", "hold_frames"),
+        ("follow: {hold_frames: .inf}\n", "hold_frames"),
+        ("follow: {command_age_ms: 400}\n", "command_age_ms is 400: expected at most 275"),
     ],
 )
 def test_a_bad_file_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -83,6 +88,13 @@ def test_confidence_overrides(tmp_path: Path) -> None:
     settings = load_settings({}, write(tmp_path, "confidence: {lost_score: 0.2, lost_frames: 5}\n"))
     assert settings.confidence_config.lost_score == 0.2
     assert settings.confidence_config.lost_frames == 5
+
+
+def test_follow_overrides(tmp_path: Path) -> None:
+    settings = load_settings({}, write(tmp_path, "follow: {clamp: 0.1, hold_frames: 20}\n"))
+    assert settings.follow_config.clamp == 0.1
+    assert settings.follow_config.hold_frames == 20
+    assert isinstance(settings.follow_config.hold_frames, int)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
