@@ -79,9 +79,10 @@ def test_the_teachers_cells_look_where_the_students_do() -> None:
             stem = block(stem)
         stem[0, :, cell + 5, cell + 5].abs().sum().backward()
     assert x.grad is not None
-    strength = x.grad.abs().sum((0, 1))
-    centre = float((strength.sum(0) * torch.arange(INPUT_PX)).sum() / strength.sum())
-    assert centre == pytest.approx(STRIDE * cell + FIRST_CENTRE_PX + MARGIN_PX, abs=3)
+    # The middle of what the cell can see at all; the gradient's weight leans with the picture.
+    seen = torch.nonzero(x.grad.abs().sum((0, 1, 2))).flatten()
+    centre = float(seen[0] + seen[-1]) / 2
+    assert centre == STRIDE * cell + FIRST_CENTRE_PX + MARGIN_PX
 
 
 def test_calibrated_features_are_normalised_on_the_students_grid() -> None:
