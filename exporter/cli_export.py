@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from exporter.manifest import PRECISIONS
 from model.errors import InputError, MissingExtraError
@@ -43,6 +46,13 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="videos with groundtruth.txt that int8 must track as well as fp32 does, within 0.01 "
         "success AUC (default: those of --calibration)",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="tracker setting instead of the checkpoint's, as penalty_k=0.1; may be repeated",
+    )
     gpu = parser.add_argument_group("with the word tensorrt instead of a checkpoint")
     gpu.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: built in)")
     gpu.add_argument("--workspace", type=int, default=1024, metavar="MB", help="(default: 1024)")
@@ -67,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.precision,
         arguments.calibration,
         arguments.validation,
+        parse_settings(arguments.set),
     )
     manifest = model.manifest
     for name, figure in manifest.parity.items():
@@ -77,6 +88,22 @@ def run(arguments: argparse.Namespace) -> int:
     size = sum(path.stat().st_size for path in (model.template_path, model.search_path))
     print(f"{manifest.precision} model in {model.folder}: {size / 1e6:.1f} MB")
     return 0
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read `NAME=VALUE` pairs; a value is JSON, as 0.1 or [0.5, 1, 2].
+
+    Raises:
+        InputError: no such pair. Names and ranges are the tracker configuration's to check.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            settings[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            raise InputError(f"--set is {text!r}: expected NAME=VALUE, as penalty_k=0.1") from None
+    return settings
 
 
 def _build_engines(arguments: argparse.Namespace) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter import parity
 from exporter.calibration import annotated_videos, calibration_pairs
@@ -27,6 +29,7 @@ from exporter.network import LoadedNetwork, load_network
 from exporter.onnx import OPSET, SEARCH_FILE, TEMPLATE_FILE, io_of, make_graphs, save_graph
 from exporter.quantize import quantize
 from exporter.runtime.open import open_backend
+from model.config import TrackerConfig
 from model.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ def export_model(
     precision: str = "compact",
     calibration: Path | None = None,
     validation: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> ModelFiles:
     """Export a checkpoint; nothing is written unless parity holds.
 
@@ -53,6 +57,7 @@ def export_model(
         precision: one of `manifest.PRECISIONS`.
         calibration: videos or images of the kind that will be flown; int8 needs them.
         validation: annotated videos that int8 is judged on; those of `calibration` when None.
+        settings: of the tracker, instead of the checkpoint's.
 
     Returns:
         The verified model.
@@ -60,12 +65,16 @@ def export_model(
     Raises:
         InputError: an unknown precision, int8 without crops, or no parity with torch.
         ModelFileError: the checkpoint does not fit.
+        ConfigError: a setting is unknown or out of range.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "int8" and calibration is None:
         raise InputError("int8 needs crops to calibrate on: give --calibration FOLDER")
     loaded = load_network(checkpoint)
+    if settings:
+        values = dataclasses.asdict(loaded.config) | dict(settings)
+        loaded = dataclasses.replace(loaded, config=TrackerConfig.from_mapping(values))
     template, search = make_graphs(loaded.net, loaded.config)
     exact = template, search
     figures = parity.measure(loaded.net, loaded.config, *exact)

@@ -20,15 +20,38 @@ def test_export_prints_parity_and_writes_a_model(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "model"
-    assert main(["export", str(checkpoint), "--out", str(out)]) == 0
+    chosen = ["--set", "penalty_k=0.1", "--set", "window_influence=0.3"]
+    assert main(["export", str(checkpoint), "--out", str(out), *chosen]) == 0
     printed = capsys.readouterr().out
     for name in ("kernel_cls", "kernel_loc", "cls", "loc"):
         assert f"parity {name}: " in printed
     manifest = open_model(out).manifest
     assert manifest.precision == "compact"
+    assert manifest.tracker == TrackerConfig(penalty_k=0.1, window_influence=0.3)
     assert manifest.source == {"checkpoint": "random.pt", "sha256": sha256_of(checkpoint)}
     assert max(manifest.parity.values()) < 5e-3
     assert sum(path.stat().st_size for path in out.iterdir()) < 20.2e6
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("penalty_k", "expected NAME=VALUE"),
+        ("penalty_k=much", "expected NAME=VALUE"),
+        ("penalti_k=1", "did you mean 'penalty_k'"),
+        ("size_lr=2", "size_lr is 2.0: expected 0..1"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+    expected: str,
+) -> None:
+    command = ["export", str(checkpoint), "--out", str(tmp_path / "out"), "--set", setting]
+    assert main(command) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_a_folder_to_write_to_is_asked_for(
