@@ -61,7 +61,7 @@ class Manifest:
     parity: Mapping[str, float]
     """Largest error of each output, relative to the largest value of torch's."""
     source: Mapping[str, str]
-    """`checkpoint` (file name) and `sha256` of it."""
+    """`checkpoint` (file name), `sha256` of it, and `network`, as `alexnet`."""
 
 
 @dataclass(frozen=True)

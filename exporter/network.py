@@ -9,16 +9,19 @@ from typing import Any
 
 from exporter.manifest import sha256_of
 from model.config import TrackerConfig
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import BASELINES, Network, build_baseline, fuse, tracker_config
 from model.training.checkpoint import load_checkpoint, load_into
 from model.training.convert import normalise_state
+
+DEFAULT_BASELINE = "alexnet"
+KIND_PREFIX = "siamrpn_"
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
     """A network ready to run, and where it came from."""
 
-    net: SiamRPN
+    net: Network
     config: TrackerConfig
     source: Mapping[str, str]
 
@@ -26,22 +29,29 @@ class LoadedNetwork:
 def load_network(path: Path) -> LoadedNetwork:
     """Read a checkpoint of this project, of PySOT or of the paper's release.
 
-    Of this project's training checkpoints the moving average of the weights is taken.
+    Its `kind` names the network, as `siamrpn_compact`; without one it is AlexNet's. Of this
+    project's training checkpoints the moving average of the weights is taken.
 
     Raises:
         ModelFileError: missing, damaged, or not the weights of this network.
         ConfigError: the tracker configuration in it does not fit.
     """
     content = load_checkpoint(path)
-    config = _config_of(content)
-    net = SiamRPN(config.anchors_per_cell)
+    name = str(content.get("kind", "")).removeprefix(KIND_PREFIX)
+    baseline = name if name in BASELINES else DEFAULT_BASELINE
+    config = _config_of(content, baseline)
+    net = build_baseline(baseline, config.anchors_per_cell)
     load_into(net, normalise_state(content, str(path)), str(path))
     net.eval()
-    source = {"checkpoint": path.name, "sha256": sha256_of(path)}
+    fuse(net)
+    source = {"checkpoint": path.name, "sha256": sha256_of(path), "network": baseline}
     return LoadedNetwork(net, config, source)
 
 
-def _config_of(content: Mapping[str, Any]) -> TrackerConfig:
+def _config_of(content: Mapping[str, Any], baseline: str) -> TrackerConfig:
+    """Tracker settings of the training, of a network on the default grid; else the network's."""
     saved = content.get("config")
     tracker = saved.get("tracker") if isinstance(saved, Mapping) else None
-    return TrackerConfig.from_mapping(tracker) if isinstance(tracker, Mapping) else TrackerConfig()
+    if baseline == DEFAULT_BASELINE and isinstance(tracker, Mapping):
+        return TrackerConfig.from_mapping(tracker)
+    return tracker_config(baseline)

@@ -15,7 +15,7 @@ from torch import nn
 from exporter.manifest import TensorSpec, interface_of
 from model.config import TrackerConfig
 from model.errors import MissingExtraError, ShapeError
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +28,7 @@ SEARCH_FILE = "search.onnx"
 class TemplateGraph(nn.Module):
     """`z` (1, S, S, 3) BGR uint8 → both kernels (1, C, k, k) float32."""
 
-    def __init__(self, net: SiamRPN) -> None:
+    def __init__(self, net: Network) -> None:
         super().__init__()
         self.net = net
 
@@ -40,7 +40,7 @@ class TemplateGraph(nn.Module):
 class SearchGraph(nn.Module):
     """`x` (1, S, S, 3) BGR uint8 and both kernels → cls (1, 2k, M, M), loc (1, 4k, M, M)."""
 
-    def __init__(self, net: SiamRPN) -> None:
+    def __init__(self, net: Network) -> None:
         super().__init__()
         self.net = net
 
@@ -56,7 +56,7 @@ def _as_input(crop: torch.Tensor) -> torch.Tensor:
     return crop.float().permute(0, 3, 1, 2)
 
 
-def kernel_shape(net: SiamRPN, config: TrackerConfig) -> tuple[int, ...]:
+def kernel_shape(net: Network, config: TrackerConfig) -> tuple[int, ...]:
     """Shape (1, C, k, k) of the kernels that the network makes of a template."""
     side = config.template_px
     with torch.inference_mode():
@@ -68,7 +68,7 @@ def kernel_shape(net: SiamRPN, config: TrackerConfig) -> tuple[int, ...]:
     return tuple(kernel_cls.shape)
 
 
-def make_graphs(net: SiamRPN, config: TrackerConfig) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+def make_graphs(net: Network, config: TrackerConfig) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """Trace both halves in fp32; batch norm is folded into the convolutions.
 
     Args:

@@ -13,7 +13,7 @@ from exporter.onnx import SearchGraph, TemplateGraph
 from model.config import TrackerConfig
 from model.errors import InputError, MissingExtraError
 from model.geometry import Float, Image
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network
 
 if TYPE_CHECKING:
     import onnx
@@ -48,7 +48,7 @@ def crops(config: TrackerConfig, count: int = 4, seed: int = 0) -> Iterator[tupl
 
 
 def measure(
-    net: SiamRPN, config: TrackerConfig, template: onnx.ModelProto, search: onnx.ModelProto
+    net: Network, config: TrackerConfig, template: onnx.ModelProto, search: onnx.ModelProto
 ) -> dict[str, float]:
     """Run both graphs in ONNX Runtime on the CPU and compare every output with torch's.
 

@@ -13,13 +13,13 @@ from model.backend import Template
 from model.config import TrackerConfig
 from model.errors import BackendError
 from model.geometry import Float, Image
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network
 
 
 class TorchBackend:
     """A `model.backend.Backend` without any export: slow, and what the others are held against."""
 
-    def __init__(self, net: SiamRPN, config: TrackerConfig) -> None:
+    def __init__(self, net: Network, config: TrackerConfig) -> None:
         """Wrap a network; it is switched to evaluation mode."""
         self._net = net.eval()
         self._config = config

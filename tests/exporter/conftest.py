@@ -1,4 +1,4 @@
-"""One exported network for all tests of the exporter: random weights, seeded."""
+"""One exported network for all tests of the exporter: the compact one, random weights, seeded."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from torch import nn
 
 from exporter.export import export_model
 from exporter.manifest import open_model
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network, build_baseline
 
 
-@pytest.fixture(scope="session")
-def network() -> SiamRPN:
+def random_network(baseline: str) -> Network:
     """A network whose batch norm has seen one batch, so that its maps are of a sane size."""
     # Threads that wait for one another starve on a busy machine.
     torch.set_num_threads(1)
     torch.manual_seed(3)
     rng = np.random.default_rng(3)
-    net = SiamRPN()
+    net = build_baseline(baseline)
     coarse = rng.random((2, 20, 20, 3), np.float32) * 255
     crops = np.stack([cv2.resize(image, (287, 287)) for image in coarse]).astype(np.float32)
     x = torch.from_numpy(crops).permute(0, 3, 1, 2)
@@ -37,9 +36,14 @@ def network() -> SiamRPN:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(network: SiamRPN, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def network() -> Network:
+    return random_network("compact")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "random.pt"
-    torch.save({"epoch": 1, "state_dict": network.state_dict()}, path)
+    torch.save({"kind": "siamrpn_compact", "state_dict": network.state_dict()}, path)
     return path
 
 

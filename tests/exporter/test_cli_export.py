@@ -14,21 +14,26 @@ from gcs.cli import main
 from model.config import TrackerConfig
 from model.errors import ConfigError
 from model.nets.siamrpn import SiamRPN
+from tests.exporter.conftest import random_network
 
 
 def test_export_prints_parity_and_writes_a_model(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The tracker's own network, in the form that ships; its fp32 graphs pass 1e-5 on the way."""
+    weights = tmp_path / "alexnet.pt"
+    torch.save({"state_dict": random_network("alexnet").state_dict()}, weights)
     out = tmp_path / "new" / "model"
     chosen = ["--set", "penalty_k=0.1", "--set", "window_influence=0.3"]
-    assert main(["export", str(checkpoint), "--out", str(out), *chosen]) == 0
+    assert main(["export", str(weights), "--out", str(out), *chosen]) == 0
     printed = capsys.readouterr().out
     for name in ("kernel_cls", "kernel_loc", "cls", "loc"):
         assert f"parity {name}: " in printed
     manifest = open_model(out).manifest
     assert manifest.precision == "compact"
     assert manifest.tracker == TrackerConfig(penalty_k=0.1, window_influence=0.3)
-    assert manifest.source == {"checkpoint": "random.pt", "sha256": sha256_of(checkpoint)}
+    digest = sha256_of(weights)
+    assert manifest.source == {"checkpoint": "alexnet.pt", "sha256": digest, "network": "alexnet"}
     assert max(manifest.parity.values()) < 5e-3
     assert sum(path.stat().st_size for path in out.iterdir()) < 20.2e6
 
@@ -94,9 +99,9 @@ def test_weights_of_another_network_name_the_keys(
     assert "unexpected: conv.weight" in error
 
 
-def test_the_tracker_configuration_of_training_is_kept(network: SiamRPN, tmp_path: Path) -> None:
+def test_the_tracker_configuration_of_training_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
-    content = {"state_dict": network.state_dict(), "config": {"tracker": {"penalty_k": 0.2}}}
+    content = {"state_dict": SiamRPN().state_dict(), "config": {"tracker": {"penalty_k": 0.2}}}
     torch.save(content, path)
     assert load_network(path).config == TrackerConfig(penalty_k=0.2)
     torch.save(content | {"config": {"tracker": {"penalty": 0.2}}}, path)

@@ -16,7 +16,7 @@ from exporter.network import LoadedNetwork
 from exporter.parity import ParityError
 from model.config import TrackerConfig
 from model.evaluation.sequences import DARKENED, DAY, find_video_sequences
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network
 from tests.fakes import BrightnessBackend
 
 
@@ -71,7 +71,7 @@ def test_the_limit() -> None:
 @pytest.mark.parametrize("int8_auc", [0.595, 0.4])
 def test_int8_is_exported_only_if_it_tracks_as_well(
     fp32_folder: Path,
-    network: SiamRPN,
+    network: Network,
     videos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -17,7 +17,7 @@ from exporter.network import LoadedNetwork
 from exporter.onnx import OPSET, io_of
 from model.config import TrackerConfig
 from model.errors import InputError
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network, build_baseline
 
 Graphs = tuple[onnx.ModelProto, onnx.ModelProto]
 
@@ -29,13 +29,13 @@ def graphs(fp32_folder: Path) -> Graphs:
 
 
 def test_the_graphs_have_the_promised_interface_and_no_batch_norm(graphs: Graphs) -> None:
-    wanted = interface_of(TrackerConfig(), (1, 256, 4, 4))
+    wanted = interface_of(TrackerConfig(), (1, 128, 4, 4))
     for graph, label in zip(graphs, ("template", "search"), strict=True):
         assert io_of(graph) == wanted[label]
         assert graph.opset_import[0].version == OPSET
         operators = {node.op_type for node in graph.graph.node}
         assert "BatchNormalization" not in operators
-        assert operators <= {"Transpose", "Cast", "Conv", "MaxPool", "Relu", "Reshape"}
+        assert operators <= {"Transpose", "Cast", "Conv", "Relu", "Reshape"}
 
 
 def test_each_branch_reads_its_own_kernel(graphs: Graphs) -> None:
@@ -45,7 +45,7 @@ def test_each_branch_reads_its_own_kernel(graphs: Graphs) -> None:
 
 @pytest.mark.parametrize("change", [with_half_weights, in_half_precision])
 def test_half_forms_are_half_the_size_and_within_their_limit(
-    graphs: Graphs, network: SiamRPN, change: parity.GraphChange
+    graphs: Graphs, network: Network, change: parity.GraphChange
 ) -> None:
     halves = change(graphs[0]), change(graphs[1])
     for half, whole in zip(halves, graphs, strict=True):
@@ -59,10 +59,12 @@ def test_half_forms_are_half_the_size_and_within_their_limit(
         parity.check(figures, "fp32")
 
 
-def test_a_changed_weight_breaks_parity(graphs: Graphs, network: SiamRPN) -> None:
+def test_a_changed_weight_breaks_parity(graphs: Graphs, network: Network) -> None:
     damaged = onnx.ModelProto()
     damaged.CopyFrom(graphs[1])
-    weight = next(w for w in damaged.graph.initializer if w.name.endswith("layer3.0.weight"))
+    weight = next(
+        w for w in damaged.graph.initializer if "blocks.3" in w.name and "weight" in w.name
+    )
     values = onnx.numpy_helper.to_array(weight).copy()
     values[0] += 0.01
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
@@ -95,7 +97,9 @@ def test_no_parity_no_export(
 ) -> None:
     """The graphs of one network, the weights of another."""
     torch.manual_seed(0)
-    stranger = LoadedNetwork(SiamRPN().eval(), TrackerConfig(), {"checkpoint": "other.pt"})
+    stranger = LoadedNetwork(
+        build_baseline("compact").eval(), TrackerConfig(), {"checkpoint": "other.pt"}
+    )
     monkeypatch.setattr("exporter.export.make_graphs", lambda *_: graphs)
     monkeypatch.setattr("exporter.export.load_network", lambda _: stranger)
     with pytest.raises(parity.ParityError, match="nothing was exported"):

@@ -162,7 +162,7 @@ def test_every_graph_builds_ahead_of_time_for_sm86(
         forms = [(quantize(*graphs, pairs), manifest.search)]
     for graph, spec in forms:
         built = build_engine(rtx, graph.SerializeToString(), SM86)
-        assert len(built.engine) > 1_000_000
+        assert len(built.engine) > 100_000
         assert built.inputs == spec.inputs
         assert built.outputs == spec.outputs
 
