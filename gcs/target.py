@@ -9,7 +9,7 @@ from model.crop import search_side_px, template_side_px
 from model.errors import BackendError, ShapeError
 from model.geometry import Box, Image
 from model.redetect import Search, search_frame
-from model.tracker import Tracker, TrackState
+from model.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Answer:
     """What one frame said of the target.
 
     Attributes:
-        box: full-frame px; while lost, the last trusted box.
+        box: full-frame px; while lost, the last one above the lost score.
         score: 0..1; None where the frame was refused or a search saw nothing.
         level: how far to trust it.
         refused: why the engine's answer could not be used, else None.
@@ -48,13 +48,12 @@ class Target:
         self._tracker = tracker
         self._config = config
         self._state = tracker.init(frame, box)
-        self._trusted = self._state
         self._confidence = Confidence()
         self._search: Search | None = None
 
     @property
     def box(self) -> Box:
-        """The last trusted box while lost, else the last answer."""
+        """The last answer; while lost, the last one above the lost score."""
         return self._state.box
 
     def suspect(self) -> None:
@@ -75,18 +74,14 @@ class Target:
             self._lose()
         elif not self._confidence.streak:
             # A miss moves nothing: its box is noise, and the target is likelier near the last one.
-            self._accept(state)
+            self._state = state
         return Answer(self.box, result.score, self._confidence.level)
 
-    def _accept(self, state: TrackState) -> None:
-        self._state = state
-        if self._confidence.level is Level.SURE:
-            self._trusted = state
-
     def _lose(self) -> None:
+        # From the last answer above the lost score, sure or not: a target that turned is LOW for
+        # seconds, and its last sure place is then far behind it.
         self._confidence = Confidence(Level.LOST)
-        self._state = self._trusted
-        self._search = Search(self._trusted)
+        self._search = Search(self._state)
 
     def _refuse(self, reason: str) -> Answer:
         if self._search is None:
@@ -106,5 +101,5 @@ class Target:
             return Answer(self.box, score, Level.LOST)
         self._search = None
         self._confidence = Confidence()
-        self._accept(sighting.state)
+        self._state = sighting.state
         return Answer(self.box, score, Level.SURE)

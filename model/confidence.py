@@ -23,7 +23,7 @@ class ConfidenceConfig:
 
     low_score: float = 0.6
     """Below it an answer counts as LOW: shown, but not trusted to steer."""
-    lost_score: float = 0.3
+    lost_score: float = 0.2
     """Below it a frame counts as a miss."""
     lost_frames: int = 8
     """Misses in a row that make the target LOST (about 0.25 s at 30 fps)."""
