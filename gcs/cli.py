@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from drone.errors import DroneError
-from model import cli_eval
+from model import cli_eval, cli_train
 from model.backend import Backend
 from model.errors import MlkdError
 
@@ -26,7 +26,6 @@ VERBS = (
     "exporter.cli_bench",
     "exporter.cli_export",
     "model.cli_import",
-    "model.cli_train",
     "model.cli_enhance",
 )
 
@@ -43,8 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name in VERBS:
         importlib.import_module(name).add_parser(sub)
-    # The evaluation belongs to `model`, which knows no engine: it gets the opener from here.
+    # Evaluation and ablation belong to `model`, which knows no engine: the opener comes from here.
     cli_eval.add_parser(sub, open_backend=_open_engine)
+    cli_train.add_parser(sub, open_backend=_open_trained)
     return parser
 
 
@@ -52,6 +52,12 @@ def _open_engine(path: Path, engine: str) -> Backend:
     from exporter.runtime.open import open_backend
 
     return open_backend(path, engine)
+
+
+def _open_trained(path: Path, engine: str) -> Backend:
+    from exporter.runtime.trained import open_trained
+
+    return open_trained(path, engine)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model import cli_train_night
 
+if TYPE_CHECKING:
+    from model.evaluation.peers import Opener
 
-def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the verb."""
+
+def add_parser(
+    sub: argparse._SubParsersAction[argparse.ArgumentParser], open_backend: Opener | None = None
+) -> None:
+    """Register the verb.
+
+    Args:
+        sub: where to.
+        open_backend: opens a checkpoint for the ablation's evaluation; eager torch when None. A
+            module-level function, since processes import it by name.
+    """
     parser = sub.add_parser("train", help="train the tracker (extra: train)")
     stages = parser.add_subparsers(dest="stage", required=True)
     pretrain = stages.add_parser("pretrain", help="distil features into the backbone")
@@ -23,7 +35,7 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--cache", type=Path, default=None, help="folder of the crops (default: OUT/crops)"
     )
     baseline.set_defaults(run=_run_baseline)
-    cli_train_night.add_stages(stages)
+    cli_train_night.add_stages(stages, open_backend)
     stats = stages.add_parser("night-stats", help="compare the low-light synthesis with real night")
     stats.add_argument("--config", type=Path, required=True, help="YAML training file")
     stats.add_argument(

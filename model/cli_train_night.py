@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from model.evaluation.peers import Opener
     from model.training.mutual_config import MutualConfig
     from model.training.night_teacher import NightTeacher
 
-LOSSES = ("l2", "spatial", "threshold", "none")
+LOSSES = ("l2", "spatial", "threshold", "none", "truth")
 
 
-def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the stages under the verb `train`."""
+def add_stages(
+    stages: argparse._SubParsersAction[argparse.ArgumentParser], open_backend: Opener | None
+) -> None:
+    """Register the stages under the verb `train`; `open_backend` is for the ablation."""
     teacher = stages.add_parser("teacher", help="join an enhancer and a baseline in one file")
     teacher.add_argument("--config", type=Path, required=True, help="YAML training file")
     teacher.add_argument("--out", type=Path, required=True, help="teacher file to write")
@@ -27,7 +31,10 @@ def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     student = stages.add_parser("student", help="train one student, without mutual learning")
     _add_run(student)
     student.add_argument(
-        "--student", choices=LOSSES, required=True, help="its correlation loss; none is without"
+        "--student",
+        choices=LOSSES,
+        required=True,
+        help="its correlation loss; none is without, truth without a teacher",
     )
     student.set_defaults(run=_run_mutual)
     ablation = stages.add_parser("ablation", help="train and evaluate all rows of Table II")
@@ -46,7 +53,16 @@ def add_stages(stages: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ablation.add_argument(
         "--heat", action="append", default=[], metavar="NAME:FRAME", help="draw similarity maps"
     )
-    ablation.set_defaults(run=_run_ablation)
+    ablation.add_argument(
+        "--jobs", type=int, default=1, help="processes of the evaluation (default: 1)"
+    )
+    ablation.set_defaults(run=_run_ablation, open_backend=open_backend)
+    bench = stages.add_parser("bench", help="training speed against the reference way, one run")
+    bench.add_argument("--config", type=Path, required=True, help="YAML training file")
+    _add_parts(bench)
+    bench.add_argument("--rounds", type=int, default=5, help="timed steps a way (default: 5)")
+    bench.add_argument("--batch", type=int, default=None, help="pairs a step (default: config's)")
+    bench.set_defaults(run=_run_bench)
     enhancer = stages.add_parser("enhancer", help="train a DarkLighter from low-light images")
     enhancer.add_argument("--images", type=Path, required=True, help="folder of low-light images")
     enhancer.add_argument("--out", type=Path, required=True, help="folder of the run")
@@ -141,6 +157,7 @@ def _run_ablation(args: argparse.Namespace) -> int:
     from model.errors import ConfigError
     from model.evaluation.cli_runs import load_sequences, progress_bar
     from model.training import ablation, ablation_table
+    from model.training.eager import open_checkpoint
     from model.training.mutual_config import load_mutual_config
     from model.training.mutual_loop import run_mutual
     from model.training.night_teacher import load_teacher, save_teacher
@@ -171,9 +188,16 @@ def _run_ablation(args: argparse.Namespace) -> int:
 
     plan = ablation.Plan(config, seeds, path, args.init, args.out)
     candidates = ablation.train_rows(plan, train)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0  # torchrun's other processes have done their part
+    opener = args.open_backend or open_checkpoint
+    for candidate in candidates:
+        opener(candidate.checkpoint, "auto").close()  # names what cannot be used, before the work
     total = sum(len(video) for video in videos) * len(candidates)
     with progress_bar(total, quiet=False) as progress:
-        entries = ablation.evaluate(candidates, videos, args.out / "results", progress)
+        entries = ablation.evaluate(
+            candidates, videos, args.out / "results", progress, opener, args.jobs
+        )
     note = (
         f"{len(videos)} sequences of {args.eval_data.name}; {len(seeds)} seeds; mean ± standard "
         "deviation. MLKD-Track is the best student of each room, chosen on these sequences."
@@ -183,6 +207,22 @@ def _run_ablation(args: argparse.Namespace) -> int:
         print(
             f"heat map written to {ablation.draw_heat(args.out, candidates, videos, name, frame)}"
         )
+    return 0
+
+
+def _run_bench(args: argparse.Namespace) -> int:
+    _need_torch()
+    from model.errors import InputError
+    from model.training.mutual_config import load_mutual_config
+    from model.training.throughput import measure
+
+    if args.rounds < 1 or (args.batch is not None and args.batch < 1):
+        raise InputError(
+            f"--rounds {args.rounds}, --batch {args.batch}: expected whole numbers of 1 or more"
+        )
+    config = load_mutual_config(args.config)
+    for line in measure(config, _build(config, args), args.rounds, args.batch).lines():
+        print(line)
     return 0
 
 

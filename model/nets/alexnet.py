@@ -48,7 +48,15 @@ class AlexNet(nn.Module):
         Returns:
             [B x 256 x h x w]; h is 6 at 127 px, 22 at 255 px, 26 at 287 px.
         """
-        x = self.layer2(self.layer1(x))
+        return self.upper(self.lower(x))
+
+    def lower(self, x: torch.Tensor) -> torch.Tensor:
+        """The first two layers, most of the work: [B x 256 x l x l]; l is 12, 28 or 32."""
+        features: torch.Tensor = self.layer2(self.layer1(x))
+        return features
+
+    def upper(self, x: torch.Tensor) -> torch.Tensor:
+        """The last three layers, on what `lower` answered."""
         features: torch.Tensor = self.layer5(self.layer4(self.layer3(x)))
         return features
 

@@ -104,11 +104,24 @@ def run_pairs(net: Network, z: torch.Tensor, x: torch.Tensor) -> PairOutputs:
     """
     kernel_cls, kernel_loc = net.template(z)
     if isinstance(net, SiamRPN):
-        xf, head = net.backbone(x), net.rpn_head
-        maps = head.cls.correlate(xf, kernel_cls), head.loc.correlate(xf, kernel_loc)
-        return PairOutputs(head.cls.head(maps[0]), head.loc.head(maps[1]), *maps)
+        return _head_pairs(net, kernel_cls, kernel_loc, net.backbone(x))
     maps = net.correlate(x, kernel_cls, kernel_loc)
     return PairOutputs(*net.answer(*maps), *maps)
+
+
+def run_upper_pairs(net: SiamRPN, z: torch.Tensor, x: torch.Tensor) -> PairOutputs:
+    """As `run_pairs`, from what `AlexNet.lower` answered on template and search region."""
+    zf = net.backbone.upper(z)
+    kernels = net.rpn_head.cls.kernel(zf), net.rpn_head.loc.kernel(zf)
+    return _head_pairs(net, *kernels, net.backbone.upper(x))
+
+
+def _head_pairs(
+    net: SiamRPN, kernel_cls: torch.Tensor, kernel_loc: torch.Tensor, xf: torch.Tensor
+) -> PairOutputs:
+    head = net.rpn_head
+    maps = head.cls.correlate(xf, kernel_cls), head.loc.correlate(xf, kernel_loc)
+    return PairOutputs(head.cls.head(maps[0]), head.loc.head(maps[1]), *maps)
 
 
 def fuse(net: Network) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from model.enhance.media import write_image
 from model.errors import InputError
 from model.evaluation.ope import Progress, run_ope
-from model.evaluation.peers import TrackerSpec
+from model.evaluation.peers import Opener, TrackerSpec
 from model.evaluation.selection import criterion
 from model.evaluation.sequences import Sequence as Video
 from model.evaluation.table import Row, make_rows, score_runs
@@ -17,13 +17,17 @@ from model.training.ablation_table import Entry
 from model.training.eager import open_checkpoint
 from model.training.heatmaps import draw_row, read_moment
 from model.training.mutual_config import MutualConfig
+from model.training.mutual_loop import AVERAGE_FILE
 
 TEACHER = "Teacher"
-BASELINE = "Baseline (no distillation)"
+BASELINE = "Baseline (where students start)"
+UNTAUGHT = "Student w/o distillation"
 WITHOUT = "Student w/o L_CRL"
 MUTUAL = "MLKD-Track"
 
 _TITLES = {
+    "truth": UNTAUGHT,
+    "none": WITHOUT,
     "l2": "Student 1 (L2), w/o ML",
     "spatial": "Student 2 (spatial), w/o ML",
     "threshold": "Student 3 (threshold), w/o ML",
@@ -75,15 +79,20 @@ def train_rows(plan: Plan, train: Train) -> list[Candidate]:
         Candidate(TEACHER, "teacher", None, plan.teacher),
         Candidate(BASELINE, "baseline", None, plan.baseline),
     ]
-    losses = tuple(loss for loss in plan.config.students.losses if loss != "none")
+    losses = tuple(dict.fromkeys(plan.config.students.losses))
+    alone = tuple(dict.fromkeys(("truth", "none", *losses)))
     for seed in plan.seeds:
-        for loss in ("none", *dict.fromkeys(losses)):
-            name = f"{loss}-seed{seed}"
-            (path,) = train(_variant(plan.config, (loss,), seed), plan.out / "runs" / name)
-            found.append(Candidate(_TITLES.get(loss, WITHOUT), name, seed, path))
+        # Without L_ML nothing joins the students: side by side they see the same samples, and the
+        # teacher answers once for all.
+        config = _without_mutual(_variant(plan.config, alone, seed))
+        folder = plan.out / "runs" / f"alone-seed{seed}"
+        for student, path in zip(alone, train(config, folder), strict=True):
+            found.append(Candidate(_TITLES[student], f"{student}-seed{seed}", seed, path))
         folder = plan.out / "runs" / f"mutual-seed{seed}"
         config = _variant(plan.config, plan.config.students.losses, seed)
-        for student, path in zip(config.students.names(), train(config, folder), strict=True):
+        paths = dict(zip(config.students.names(), train(config, folder), strict=True))
+        paths["average"] = folder / AVERAGE_FILE
+        for student, path in paths.items():
             name = f"mutual-{student}-seed{seed}"
             found.append(Candidate(f"{MUTUAL} room: {student}", name, seed, path))
     return found
@@ -94,15 +103,25 @@ def evaluate(
     videos: Sequence[Video],
     out: Path,
     progress: Progress | None = None,
+    open_backend: Opener = open_checkpoint,
+    jobs: int = 1,
 ) -> list[Entry]:
     """Track every video with every candidate; finished results are kept.
+
+    Args:
+        candidates: what is compared.
+        videos: what is tracked.
+        out: folder of results.
+        progress: told of each finished sequence.
+        open_backend: opens a checkpoint or a teacher.
+        jobs: processes.
 
     Returns:
         One `Entry` a candidate and condition; the best of each seed's room stands once more as
         `MLKD-Track`, chosen by the mean success AUC over the conditions of these videos.
     """
     specs = [TrackerSpec("engine", c.name, c.checkpoint) for c in candidates]
-    run_ope(specs, videos, out, open_backend=open_checkpoint, progress=progress)
+    run_ope(specs, videos, out, jobs, open_backend, progress)
     rows = make_rows(score_runs(out, [spec.name for spec in specs], videos))
     chosen = [*candidates, *best_of_rooms(candidates, rows)]
     return [_entry(c, row) for c in chosen for row in rows if row.tracker == c.name]
@@ -152,6 +171,10 @@ def _entry(candidate: Candidate, row: Row) -> Entry:
             "fps": row.fps,
         },
     )
+
+
+def _without_mutual(config: MutualConfig) -> MutualConfig:
+    return replace(config, distill=replace(config.distill, mutual_weight=0.0))
 
 
 def _variant(config: MutualConfig, losses: tuple[str, ...], seed: int) -> MutualConfig:

@@ -123,7 +123,15 @@ def finish(
     image: Image, light: Light, scene: NightScene | None, out_px: int, rng: np.random.Generator
 ) -> Image:
     """Light, night and enlargement of a rendered view: (out_px, out_px, 3) BGR uint8."""
-    image = change_light(image, light)
-    if scene is not None:
-        image = darken(image, scene, rng)
-    return enlarge(image, out_px)
+    return finish_both(image, light, scene, out_px, rng)[0]
+
+
+def finish_both(
+    image: Image, light: Light, scene: NightScene | None, out_px: int, rng: np.random.Generator
+) -> tuple[Image, Image]:
+    """As `finish`, and the same crop before night fell; one array twice where it did not."""
+    clean = change_light(image, light)
+    if scene is None:
+        clean = enlarge(clean, out_px)
+        return clean, clean
+    return enlarge(darken(clean, scene, rng), out_px), enlarge(clean, out_px)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +91,14 @@ def _named(keys: list[str], label: str, most: int = 3) -> str:
         return ""
     more = f" and {len(keys) - most} more" if len(keys) > most else ""
     return f"{label}: {', '.join(keys[:most])}{more}"
+
+
+def mean_state(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of several state dicts of one architecture; integers (counters) of the first."""
+    first = states[0]
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0)
+        if value.dtype.is_floating_point
+        else value
+        for name, value in first.items()
+    }

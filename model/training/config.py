@@ -124,6 +124,8 @@ class PairConfig:
     """Anchors below this IoU are negative."""
     min_side_px: float = 4.0
     """Boxes with a shorter side are left out."""
+    clean: bool = False
+    """Give the crops as they were before night fell, too."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

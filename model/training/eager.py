@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,22 +17,30 @@ from model.nets.baselines import BASELINES, Network, build_baseline, tracker_con
 from model.training.checkpoint import load_checkpoint, load_into
 from model.training.night_teacher import ALWAYS_GREY, KIND, NightTeacher, load_teacher
 
+Precision = Literal["fp32", "bf16"]
 _PREFIX = "siamrpn_"
 
 
 class EagerBackend:
     """A `model.backend.Backend` over any baseline, with or without an enhancer before it."""
 
-    def __init__(self, net: Network, config: TrackerConfig, teacher: NightTeacher | None = None):
+    def __init__(
+        self,
+        net: Network,
+        config: TrackerConfig,
+        teacher: NightTeacher | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
         """Wrap a network; `teacher` enhances what it sees."""
-        self._net = net.eval()
+        self._net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._config = config
         self._teacher = teacher
+        self._precision = precision
 
     @property
     def name(self) -> str:
         """Engine, precision and device."""
-        return f"torch-fp32 eager (CPU, {torch.get_num_threads()} threads)"
+        return f"torch-{self._precision} eager (CPU, {torch.get_num_threads()} threads)"
 
     @property
     def config(self) -> TrackerConfig:
@@ -41,7 +50,9 @@ class EagerBackend:
     @torch.inference_mode()
     def encode_template(self, z: Image) -> Template:
         """Encode a template crop; see `model.backend.Backend`."""
-        kernel_cls, kernel_loc = self._net.template(self._see(z))
+        with self._autocast():
+            kernel_cls, kernel_loc = self._net.template(self._see(z))
+        kernel_cls, kernel_loc = kernel_cls.float(), kernel_loc.float()
         if not (torch.isfinite(kernel_cls).all() and torch.isfinite(kernel_loc).all()):
             raise BackendError(f"{self.name}: the template's kernels are not finite")
         return Template(kernel_cls.numpy(), kernel_loc.numpy())
@@ -50,11 +61,15 @@ class EagerBackend:
     def predict(self, template: Template, x: Image) -> tuple[Float, Float]:
         """Compare a search crop with the template; see `model.backend.Backend`."""
         kernels = torch.from_numpy(template.kernel_cls), torch.from_numpy(template.kernel_loc)
-        cls, loc = self._net.search(self._see(x), *kernels)
-        return cls[0].numpy(), loc[0].numpy()
+        with self._autocast():
+            cls, loc = self._net.search(self._see(x), *kernels)
+        return cls[0].float().numpy(), loc[0].float().numpy()
 
     def close(self) -> None:
         """Nothing to free."""
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self._precision == "bf16")
 
     def _see(self, crop: Image) -> torch.Tensor:
         chw = np.ascontiguousarray(crop.transpose(2, 0, 1)[None])
@@ -67,7 +82,9 @@ class EagerBackend:
         return enhance_bgr(self._teacher.enhancer, x) if dark else x
 
 
-def open_checkpoint(path: Path, engine: str = "auto") -> EagerBackend:
+def open_checkpoint(
+    path: Path, engine: str = "auto", precision: Precision = "fp32"
+) -> EagerBackend:
     """Open a teacher, or a checkpoint of a baseline or a student.
 
     Raises:
@@ -78,10 +95,11 @@ def open_checkpoint(path: Path, engine: str = "auto") -> EagerBackend:
     kind = str(content.get("kind", ""))
     if kind == KIND:
         teacher = load_teacher(path)
-        return EagerBackend(teacher.net, tracker_config(content["baseline"]), teacher)
+        config = tracker_config(content["baseline"])
+        return EagerBackend(teacher.net, config, teacher, precision)
     baseline = kind.removeprefix(_PREFIX)
     if not kind.startswith(_PREFIX) or baseline not in BASELINES:
         raise ModelFileError(f"{path} is of kind {kind!r}: expected a teacher or a tracker")
     net = build_baseline(baseline)
     load_into(net, content["state_dict"], str(path))
-    return EagerBackend(net, tracker_config(baseline))
+    return EagerBackend(net, tracker_config(baseline), precision=precision)

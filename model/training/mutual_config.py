@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -30,6 +30,9 @@ class TeacherConfig:
     """Name of the tracking network."""
     enhance_below_grey: float = ALWAYS_GREY
     """Pairs whose search crop is lighter (mean grey, 0..255) are not enhanced; 255 is never."""
+    sees: Literal["enhanced", "clean"] = "enhanced"
+    """`enhanced`: the night crops through the enhancer, as in the paper. `clean`: the crops as they
+    were before the synthesis darkened them, as from an enhancer that loses nothing."""
 
     def __post_init__(self) -> None:
         """Check names and range."""
@@ -37,6 +40,8 @@ class TeacherConfig:
         _need("teacher.baseline", self.baseline, self.baseline in BASELINES, " ".join(BASELINES))
         grey = self.enhance_below_grey
         _need("teacher.enhance_below_grey", grey, 0 <= grey <= ALWAYS_GREY, "0..255")
+        fits = self.sees in ("enhanced", "clean")
+        _need("teacher.sees", self.sees, fits, "enhanced or clean")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class StudentsConfig:
     """Who learns."""
 
     losses: tuple[str, ...] = ("l2", "spatial", "threshold")
-    """L_CRL of each student: `l2`, `spatial`, `threshold` or `none`."""
+    """L_CRL of each student: `l2`, `spatial`, `threshold` or `none`; `truth` learns nothing from
+    the teacher at all."""
     baseline: str = "alexnet"
     """Name of the students' network."""
     parts: Parts = "backbone"
@@ -54,7 +60,7 @@ class StudentsConfig:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
-        known = (*CORRELATION_LOSSES, "none")
+        known = (*CORRELATION_LOSSES, "none", "truth")
         fits = bool(self.losses) and all(name in known for name in self.losses)
         _need("students.losses", self.losses, fits, f"one or more of {' '.join(known)}")
         # Targets are laid out for AlexNet's grid: the larger maps of padded networks do not fit.
@@ -81,6 +87,11 @@ class MutualConfig:
     distill: DistillConfig = field(default_factory=DistillConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     students: StudentsConfig = field(default_factory=StudentsConfig)
+
+    def __post_init__(self) -> None:
+        """Ask for the crops that the teacher sees."""
+        pairs = replace(self.train.pairs, clean=self.teacher.sees == "clean")
+        object.__setattr__(self, "train", replace(self.train, pairs=pairs))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> MutualConfig:

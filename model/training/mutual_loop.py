@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from model.errors import InputError
 from model.nets.baselines import build_baseline
-from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
+from model.training.checkpoint import load_checkpoint, load_into, mean_state, save_checkpoint
 from model.training.loop import Team, TrainingError, join_team
 from model.training.mutual_config import MutualConfig
 from model.training.mutual_step import Batch, RoomStep, room_step
@@ -29,6 +29,8 @@ from model.training.store import build_store
 from model.training.students import Student, make_student, set_training_mode
 
 KIND = "mutual"
+AVERAGE_FILE = "student_average.pt"
+CROPS = {"z", "x", "z_clean", "x_clean"}
 _MOST_BAD_STEPS = 20
 
 
@@ -68,8 +70,8 @@ def run_mutual(
     Args:
         config: the whole configuration; kept in the checkpoints.
         root: data root of the sources.
-        out: folder of the run: `latest.pt` (to resume), `student_<name>.pt`, `log.jsonl`,
-            `wins.jsonl`, `tensorboard/`.
+        out: folder of the run: `latest.pt` (to resume), `student_<name>.pt`,
+            `student_average.pt`, `log.jsonl`, `wins.jsonl`, `tensorboard/`.
         teacher: frozen.
         init: the baseline's checkpoint, from which every student starts; None for fresh weights,
             the same for all.
@@ -128,7 +130,11 @@ def student_path(out: Path, student: Student) -> Path:
 
 
 def save_room(room: Room, out: Path, config: MutualConfig) -> None:
-    """Write `latest.pt`, then each student's own file (averaged weights where there are any)."""
+    """Write `latest.pt`, then each student's own file (averaged weights where there are any).
+
+    A room also leaves the mean of its students' weights: they start from the same weights and are
+    pulled together, so that the mean is a network of the same kind (a `soup`).
+    """
     settings = config_mapping(config)
     members = []
     for student in room.students:
@@ -144,11 +150,15 @@ def save_room(room: Room, out: Path, config: MutualConfig) -> None:
     progress = {"step": room.step, "elapsed_s": room.elapsed_s, "wins": room.wins}
     content = {"kind": KIND, "students": members, "config": settings, **progress}
     save_checkpoint(out / "latest.pt", content)
-    for student, member in zip(room.students, members, strict=True):
-        best = member["average"] or member["raw_state_dict"]
-        kind = f"siamrpn_{config.students.baseline}"
-        own = {"kind": kind, "state_dict": best, "step": room.step, "config": settings}
-        save_checkpoint(student_path(out, student), own)
+    kind = f"siamrpn_{config.students.baseline}"
+    common = {"kind": kind, "step": room.step, "config": settings}
+    states = []
+    for student in room.students:
+        best = student.net if student.average is None else student.average.module
+        states.append(best.state_dict())
+        save_checkpoint(student_path(out, student), {**common, "state_dict": states[-1]})
+    if len(states) > 1:
+        save_checkpoint(out / AVERAGE_FILE, {**common, "state_dict": mean_state(states)})
 
 
 def restore_room(room: Room, path: Path) -> None:
@@ -226,7 +236,7 @@ def _train(
 def to_device(raw: Mapping[str, torch.Tensor], device: torch.device) -> Batch:
     """A loader's batch on the device; crops [B x H x W x 3] uint8 become [B x 3 x H x W] float."""
     batch = {name: value.to(device, non_blocking=True) for name, value in raw.items()}
-    for name in ("z", "x"):
+    for name in CROPS & batch.keys():
         batch[name] = batch[name].permute(0, 3, 1, 2).float()
     return batch
 

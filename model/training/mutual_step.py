@@ -9,13 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from model.nets.baselines import run_pairs
 from model.nets.outputs import PairOutputs, align_outputs
 from model.training.losses import BaseLosses, base_losses
 from model.training.mutual import count_wins, elect, mutual_losses
 from model.training.mutual_config import MutualConfig
 from model.training.night_teacher import NightTeacher
 from model.training.objective import (
+    TRUTH,
     LossTerms,
     compared_maps,
     correlation_loss,
@@ -23,7 +23,7 @@ from model.training.objective import (
     total_loss,
 )
 from model.training.runs import autocast
-from model.training.students import Student
+from model.training.students import Student, answer_pairs
 
 Batch = dict[str, torch.Tensor]
 
@@ -56,7 +56,8 @@ def room_losses(
         students: one or more, of one architecture.
         teacher: frozen.
         batch: z [B x 3 x 127 x 127] and x [B x 3 x S x S] BGR 0..255 float; `labels`, `deltas`
-            and `weights` as in `AnchorTargets`.
+            and `weights` as in `AnchorTargets`; `z_clean` and `x_clean` where the teacher sees
+            those.
         config: forms and weights.
 
     Returns:
@@ -64,8 +65,8 @@ def room_losses(
     """
     z, x = batch["z"], batch["x"]
     with autocast(config.train.run, x.device):
-        answers = teacher(z, x)
-        outputs = tuple(run_pairs(student.net, z, x) for student in students)
+        answers = teacher_answers(teacher, batch)
+        outputs = answer_pairs(students, z, x)
     taught = align_outputs(answers, outputs[0].cls.shape[-1])
     pairs = config.train.pairs
     hard = round(pairs.negatives * pairs.hard_negatives)
@@ -75,10 +76,22 @@ def room_losses(
     terms = []
     for student, own, share in zip(students, outputs, shares, strict=True):
         base = _weighted(base_losses(own.cls, own.loc, batch, hard), config)
+        if student.loss == TRUTH:
+            nothing = torch.zeros((), device=x.device)
+            terms.append(LossTerms(*base, nothing, nothing, nothing, share))
+            continue
         kd = kd_losses(own, taught, config.distill, base, teacher_base)
         correlation = correlation_loss(student.loss, own, taught, config.distill)
         terms.append(LossTerms(*base, *kd, correlation, share))
     return terms, wins, outputs
+
+
+def teacher_answers(teacher: NightTeacher, batch: Batch) -> PairOutputs:
+    """The teacher's maps: of the clean crops where the batch holds them, else of the enhanced."""
+    if "x_clean" in batch:
+        return teacher.answer(batch["z_clean"], batch["x_clean"])
+    answers: PairOutputs = teacher(batch["z"], batch["x"])
+    return answers
 
 
 def room_step(

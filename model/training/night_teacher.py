@@ -59,7 +59,11 @@ class NightTeacher(nn.Module):
             z: [B x 3 x 127 x 127] BGR, 0..255, float; night crops.
             x: [B x 3 x S x S] BGR, 0..255, float.
         """
-        z, x = self.see(z, x)
+        return self.answer(*self.see(z, x))
+
+    @torch.no_grad()
+    def answer(self, z: torch.Tensor, x: torch.Tensor) -> PairOutputs:
+        """Answer a batch of pairs that need no enhancement; shapes as in `forward`."""
         return run_pairs(self.net, z, x)
 
     @torch.no_grad()

@@ -22,6 +22,9 @@ from model.training.distill import (
     kd_loc_loss,
 )
 
+TRUTH = "truth"
+"""Name of a student that learns nothing from the teacher."""
+
 _CHOICES = {
     "kd_form": ("paper", "release"),
     "correlation_form": ("paper", "release"),

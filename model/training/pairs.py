@@ -11,10 +11,11 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from model.anchors import make_anchors
+from model.geometry import Image
 from model.training.augment import (
     Light,
     View,
-    finish,
+    finish_both,
     native_side_px,
     render,
     sample_light,
@@ -84,7 +85,8 @@ class PairDataset(Dataset[Sample]):
 
         Returns:
             `z` (127, 127, 3) and `x` (255, 255, 3) BGR uint8; `labels` (N,) int8, `deltas`
-            (4, N) and `weights` (N,) float32 as in `AnchorTargets`.
+            (4, N) and `weights` (N,) float32 as in `AnchorTargets`. With `pairs.clean` also
+            `z_clean` and `x_clean`: the same crops before they were darkened.
         """
         rng = np.random.default_rng((self._config.run.seed, number))
         pair = self.draw(rng)
@@ -152,8 +154,8 @@ class PairDataset(Dataset[Sample]):
         z_scene, x_scene = _sample_scenes(config, rng)
         z_light = sample_light(rng, augment, grey, blur=False)
         x_light = _alike(z_light, sample_light(rng, augment, grey, blur=True), rng)
-        z = _see(pair.template, z_view, z_light, z_scene, coarser, rng)
-        x = _see(pair.search, x_view, x_light, x_scene, coarser, rng)
+        z, z_clean = _see(pair.template, z_view, z_light, z_scene, coarser, rng)
+        x, x_clean = _see(pair.search, x_view, x_light, x_scene, coarser, rng)
         box: Centred = (
             x_view.shift_x, x_view.shift_y,
             pair.search.w * x_view.scale[0], pair.search.h * x_view.scale[1],
@@ -161,13 +163,16 @@ class PairDataset(Dataset[Sample]):
         keep_out = _other_place(pair, x_view) if pair.negative else None
         targets = make_targets(self._anchors, box, config.pairs, rng, pair.negative, keep_out)
         assert z.shape[0] == tracker.template_px
-        return {
+        sample: Sample = {
             "z": z,
             "x": x,
             "labels": targets.labels,
             "deltas": targets.deltas,
             "weights": targets.weights,
         }
+        if config.pairs.clean:
+            sample |= {"z_clean": z_clean, "x_clean": x_clean}
+        return sample
 
 
 def _with_box(crop: Crop, rng: np.random.Generator) -> Crop:
@@ -241,10 +246,10 @@ def _see(
     scene: NightScene | None,
     coarser: float,
     rng: np.random.Generator,
-) -> npt.NDArray[np.uint8]:
+) -> tuple[Image, Image]:
     side_px = native_side_px(view, crop.shrink, coarser)
     image = render(crop, crop.cx, crop.cy, view, side_px)
-    return finish(image, light, scene, view.out_px, rng)
+    return finish_both(image, light, scene, view.out_px, rng)
 
 
 def _other_place(pair: Pair, view: View) -> Centred | None:

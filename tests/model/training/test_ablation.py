@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shutil
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from model.training.ablation import (
     BASELINE,
     MUTUAL,
     TEACHER,
+    UNTAUGHT,
     WITHOUT,
     Plan,
     draw_heat,
@@ -53,18 +55,21 @@ def test_every_row_is_trained_once_a_seed(tmp_path):
     calls = []
 
     def train(variant, folder):
-        calls.append((variant.train.run.seed, variant.students.losses, folder.name))
+        mutual = variant.distill.mutual_weight
+        calls.append((variant.train.run.seed, variant.students.losses, mutual, folder.name))
         return [folder / f"student_{name}.pt" for name in variant.students.names()]
 
     plan = Plan(config(), (1, 5), tmp_path / "t.pt", tmp_path / "b.pt", tmp_path)
     candidates = train_rows(plan, train)
-    assert [c[1] for c in calls if c[0] == 5] == [
-        ("none",), ("l2",), ("spatial",), ("threshold",), ("l2", "spatial", "threshold"),
-    ]  # fmt: skip
-    assert len({c[2] for c in calls}) == len(calls) == 10
-    assert len({c.name for c in candidates}) == len(candidates) == 2 + 2 * (4 + 3)
-    assert [c.title for c in candidates[:3]] == [TEACHER, BASELINE, WITHOUT]
-    assert candidates[-1].checkpoint.name == "student_threshold.pt"
+    assert [c[1:3] for c in calls if c[0] == 5] == [
+        (("truth", "none", "l2", "spatial", "threshold"), 0.0),
+        (("l2", "spatial", "threshold"), 20.0),
+    ]
+    assert len({c[3] for c in calls}) == len(calls) == 4
+    assert len({c.name for c in candidates}) == len(candidates) == 2 + 2 * (5 + 4)
+    assert [c.title for c in candidates[:4]] == [TEACHER, BASELINE, UNTAUGHT, WITHOUT]
+    assert candidates[-2].checkpoint.name == "student_threshold.pt"
+    assert candidates[-1].checkpoint.name == "student_average.pt"
 
 
 def test_mean_and_spread_by_hand():
@@ -150,7 +155,9 @@ def test_the_best_of_each_room_is_the_final_tracker(networks, tmp_path):
     writer.release()
     (source / "groundtruth.txt").write_text("\n".join(lines))
 
-    def train(variant, _):
+    def train(variant, run):
+        run.mkdir(parents=True)
+        shutil.copy(folder / "net.pt", run / "student_average.pt")
         return [folder / "net.pt" for _ in variant.students.names()]
 
     plan = Plan(config(), (1, 2), folder / "teacher.pt", folder / "net.pt", tmp_path)

@@ -9,8 +9,10 @@ import torch
 
 from model.enhance.classical import Gamma
 from model.nets.baselines import build_baseline
+from model.training import throughput
 from model.training.mutual_config import MutualConfig
-from model.training.mutual_step import room_losses, room_step
+from model.training.mutual_loop import make_room
+from model.training.mutual_step import room_losses, room_step, teacher_answers
 from model.training.night_teacher import NightTeacher
 from model.training.students import make_student, set_training_mode
 
@@ -147,3 +149,64 @@ def test_a_teacher_with_larger_maps_and_other_channels_can_teach():
     done = room_step([student], teacher, make_batch(count=1), config, step=0)
     assert done.finite
     assert done.values["l2/correlation"] > 0
+
+
+def test_a_student_of_the_truth_hears_no_teacher():
+    config = make_config(students={"baseline": "compact", "losses": ["truth", "l2"]})
+    students = [
+        make_student(name, settled_net(seed=3), "all", config.train.optim)
+        for name in config.students.names()
+    ]
+    terms, _, _ = room_losses(
+        students, NightTeacher(Gamma(), settled_net(seed=7)), make_batch(), config
+    )
+    truth, taught = terms
+    assert truth.kd_cls.item() == truth.kd_loc.item() == truth.correlation.item() == 0.0
+    assert taught.kd_cls.item() > 0
+    assert taught.correlation.item() > 0
+    torch.testing.assert_close(truth.cls, taught.cls)
+
+
+def test_the_teacher_of_clean_crops_does_not_see_the_night():
+    batch = make_batch()
+    teacher = NightTeacher(Gamma(), settled_net(seed=7))
+    batch |= {f"{name}_clean": batch[name] * 3 for name in ("z", "x")}
+    wanted = teacher.net(batch["z_clean"], batch["x_clean"])
+    found = teacher_answers(teacher, batch)
+    torch.testing.assert_close(found.cls, wanted[0])
+    torch.testing.assert_close(found.loc, wanted[1])
+
+
+def test_the_reference_way_learns_the_same_as_the_room():
+    """The step that speed is held against must do the same work: same weights afterwards."""
+    config = make_config(
+        pairs={"search_px": 191, "hard_negatives": 0.0},
+        optim={"lr": 1e-3, "clip": 1e9, "cls_weight": 1.0, "loc_weight": 1.0},
+    )
+    teacher = NightTeacher(Gamma(), settled_net(seed=7))
+    batch = throughput.make_batch(config, 2)
+    rooms = [make_room(config, None, torch.device("cpu")) for _ in range(2)]
+    for a, b in zip(rooms[0].students, rooms[1].students, strict=True):
+        b.net.load_state_dict(a.net.state_dict())
+        a.net.eval(), b.net.eval()
+    room_step(rooms[0].students, teacher, batch, config, 0)
+    throughput.reference_step(rooms[1], teacher, batch, config)
+    for a, b in zip(rooms[0].students, rooms[1].students, strict=True):
+        for (name, one), other in zip(a.net.named_parameters(), b.net.parameters(), strict=True):
+            if one.grad is not None:
+                scale = one.grad.abs().max()
+                torch.testing.assert_close(
+                    one.grad / scale, other.grad / scale, atol=1e-3, rtol=0, msg=name
+                )
+
+
+def test_speed_is_printed_with_its_ratio():
+    config = make_config(
+        pairs={"search_px": 191}, students={"baseline": "compact", "losses": ["l2", "l2"]}
+    )
+    found = throughput.measure(
+        config, NightTeacher(Gamma(), settled_net(seed=7)), rounds=1, batch=1
+    )
+    assert found.reference_s > 0
+    assert found.room_s > 0
+    assert found.lines()[-1] == f"ratio: {found.reference_s / found.room_s:.2f}"

@@ -93,6 +93,17 @@ def test_a_number_always_yields_the_same_pair(root: Path, tmp_path: Path) -> Non
     assert (first["x"] != other["x"]).any()
 
 
+def test_the_clean_crops_show_the_same_before_night_fell(root: Path, tmp_path: Path) -> None:
+    dark = make_config("sequences", "seq", night={"probability": 1.0}, pairs={"clean": True})
+    sample = dataset(dark, root, tmp_path)[5]
+    assert sample["x_clean"].shape == sample["x"].shape
+    assert sample["x"].mean() < 0.6 * sample["x_clean"].mean()
+    day = make_config("sequences", "seq", night=NO_NIGHT, pairs={"clean": True})
+    sample = PairDataset(day, tmp_path)[5]
+    np.testing.assert_array_equal(sample["z"], sample["z_clean"])
+    np.testing.assert_array_equal(sample["x"], sample["x_clean"])
+
+
 def test_negative_pairs_have_no_positive_anchor(root: Path, tmp_path: Path) -> None:
     config = make_config("boxes", "still", pairs={"negative": 1.0, "distractor": 1.0})
     data = dataset(config, root, tmp_path)

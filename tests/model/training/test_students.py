@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from model.errors import ConfigError
-from model.nets.baselines import build_baseline
+from model.nets.alexnet import AlexNet
+from model.nets.baselines import build_baseline, run_pairs
 from model.training.config import OptimConfig
-from model.training.students import make_student, select_parts, set_training_mode
+from model.training.students import answer_pairs, make_student, select_parts, set_training_mode
 
 
 @pytest.fixture
@@ -60,3 +63,35 @@ def test_the_optimiser_holds_what_trains(net):
     assert len(held) == len(trained(net))
     assert student.loss == "l2"
     assert student.average is None
+
+
+def test_layers_that_nobody_trains_run_once_with_the_same_answer(monkeypatch):
+    torch.manual_seed(0)
+    first = build_baseline("alexnet")
+    students = [
+        make_student(name, copy.deepcopy(first), "upper", OptimConfig(ema=0.0))
+        for name in ("l2", "spatial")
+    ]
+    z, x = torch.rand(1, 3, 127, 127) * 60, torch.rand(1, 3, 159, 159) * 60
+    with torch.no_grad():
+        for student in students:
+            set_training_mode(student.net)
+            student.net.eval()
+            student.net.rpn_head.cls.head[0].weight.mul_(1.5)
+        wanted = [run_pairs(student.net, z, x) for student in students]
+    seen: list[int] = []
+    lower = AlexNet.lower
+    monkeypatch.setattr(AlexNet, "lower", lambda net, crop: (seen.append(1), lower(net, crop))[1])
+    found = answer_pairs(students, z, x)
+    assert len(seen) == 2  # template and search region, once for both students
+    for one, other in zip(wanted, found, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b.detach())
+    lower_names = ("backbone.layer1.", "backbone.layer2.")
+    names = {n for n, _ in first.named_parameters()}
+    assert trained(students[0].net) == {n for n in names if not n.startswith(lower_names)}
+
+
+def test_only_alexnet_has_an_upper_part(net):
+    with pytest.raises(ConfigError, match="AlexNet"):
+        select_parts(net, "upper")
