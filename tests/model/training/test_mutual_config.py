@@ -22,9 +22,22 @@ def test_the_defaults_are_the_papers():
     assert (d.base_weight, d.kd_weight, d.correlation_weight, d.mutual_weight) == (1, 1000, 0.2, 20)
 
 
-def test_the_shipped_file_has_the_weights_of_the_paper():
-    path = Path(__file__).parents[3] / "configs" / "train" / "mutual.yaml"
-    assert load_mutual_config(path).distill == MutualConfig.from_mapping(BASE).distill
+FILES = Path(__file__).parents[3] / "configs" / "train"
+
+
+def test_the_papers_file_has_the_weights_of_the_paper():
+    config = load_mutual_config(FILES / "mutual-paper.yaml")
+    assert config.distill == MutualConfig.from_mapping(BASE).distill
+    assert config.teacher.sees == "enhanced"
+    assert not config.train.pairs.clean
+
+
+def test_the_ablation_differs_from_the_room_in_its_budget_alone():
+    room, short = (load_mutual_config(FILES / f"{n}.yaml") for n in ("mutual", "ablation"))
+    assert room.train.pairs.clean  # its teacher sees clean crops
+    assert (room.distill, room.teacher) == (short.distill, short.teacher)
+    assert room.students.losses == short.students.losses
+    assert room.train.sources == short.train.sources
 
 
 def test_students_may_be_many_and_alike():
@@ -51,6 +64,7 @@ def test_it_survives_a_checkpoint():
         ({"students": {"parts": "head"}}, "students.parts"),
         ({"students": {"epoch_steps": 0}}, "students.epoch_steps"),
         ({"teacher": {"enhancer": "sun"}}, "teacher.enhancer"),
+        ({"teacher": {"sees": "stars"}}, "teacher.sees"),
         ({"teacher": {"baseline": "vgg"}}, "teacher.baseline"),
         ({"teacher": {"enhance_below_grey": 300.0}}, "teacher.enhance_below_grey"),
         ({"distill": {"lambda2": 1.0}}, "lambda2"),
