@@ -40,6 +40,7 @@ def add_parser(
     _add_select(verbs)
     _add_tune(verbs)
     _add_trax(verbs)
+    _add_bench(verbs)
     _add_data(sub)
 
 
@@ -203,6 +204,17 @@ def _add_trax(verbs: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--tracker", required=True, help="engine folder, checkpoint or a peer")
     parser.add_argument("--engine", default="auto", help="runtime of engines (default: auto)")
     parser.set_defaults(run=_lazy("model.evaluation.cli_runs", "trax"))
+
+
+def _add_bench(verbs: Subparsers[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "bench", help="speed of evaluation with several processes, in one run"
+    )
+    _add_trackers(parser)
+    _add_data_options(parser)
+    parser.add_argument("--engine", default="auto", help="runtime of engines (default: auto)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.set_defaults(run=_lazy("model.evaluation.cli_bench", "bench"))
 
 
 def _add_data(sub: Subparsers[argparse.ArgumentParser]) -> None:

@@ -81,14 +81,14 @@ def plan_jobs(
     jobs, finished = [], 0
     for sequence in sequences:
         base = sequence_fingerprint(sequence)
-        todo = [
+        pending = [
             (spec, f"{base}-{digest}")
             for spec, digest in zip(specs, digests, strict=True)
             if not is_finished(out, sequence, spec.name, f"{base}-{digest}")
         ]
-        finished += len(specs) - len(todo)
-        if todo:
-            jobs.append(Job(sequence, tuple(s for s, _ in todo), tuple(f for _, f in todo)))
+        finished += len(specs) - len(pending)
+        if pending:
+            jobs.append(Job(sequence, tuple(s for s, _ in pending), tuple(f for _, f in pending)))
     return sorted(jobs, key=lambda job: -job.frames), finished
 
 
@@ -191,25 +191,25 @@ def run_ope(
         raise InputError(f"trackers {', '.join(names)}: expected different names; use NAME=TRACKER")
     if jobs < 1:
         raise InputError(f"jobs is {jobs}: expected 1 or more")
-    todo, finished = plan_jobs(specs, sequences, out)
-    runner = _run_here if jobs == 1 or len(todo) <= 1 else _run_processes
-    for job, frames in runner(todo, out, jobs, open_backend):
+    pending, finished = plan_jobs(specs, sequences, out)
+    runner = _run_here if jobs == 1 or len(pending) <= 1 else _run_processes
+    for job, frames in runner(pending, out, jobs, open_backend):
         if progress is not None:
             progress(f"{job.sequence.dataset}/{job.sequence.name}", frames)
     return finished
 
 
 def _run_here(
-    todo: Listing[Job], out: Path, jobs: int, open_backend: Opener | None
+    pending: Listing[Job], out: Path, jobs: int, open_backend: Opener | None
 ) -> Iterator[tuple[Job, int]]:
     del jobs
     with closing(Worker(open_backend, out)) as worker:
-        for job in todo:
+        for job in pending:
             yield job, worker.run(job)
 
 
 def _run_processes(
-    todo: Listing[Job], out: Path, jobs: int, open_backend: Opener | None
+    pending: Listing[Job], out: Path, jobs: int, open_backend: Opener | None
 ) -> Iterator[tuple[Job, int]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy OpenCV's threads' locks
     shares = context.Queue()
@@ -218,7 +218,7 @@ def _run_processes(
         shares.put([core for n, core in enumerate(cores) if n % jobs == index % len(cores)])
     pool = ProcessPoolExecutor(jobs, context, _start_process, (open_backend, out, shares))
     try:
-        waiting = {pool.submit(_run_in_process, job): job for job in todo}
+        waiting = {pool.submit(_run_in_process, job): job for job in pending}
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:

@@ -13,7 +13,7 @@ from model.evaluation.box_files import Float64
 from model.evaluation.metrics import PRECISION_PX
 
 
-def _new_figure(width_in: float = 6.0, height_in: float = 4.2) -> tuple[Any, Any]:
+def new_figure(width_in: float = 6.0, height_in: float = 4.2) -> tuple[Any, Any]:
     """Make a figure of its own, outside pyplot's state."""
     try:
         from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ def _new_figure(width_in: float = 6.0, height_in: float = 4.2) -> tuple[Any, Any
     return figure, axes
 
 
-def _as_svg(figure: Any) -> bytes:
+def as_svg(figure: Any) -> bytes:
     """Write the figure, the same bytes for the same data."""
     from matplotlib import rc_context
 
@@ -50,7 +50,7 @@ def plot_curves(
         labels: title, x axis, y axis.
         mark: threshold to mark with a line.
     """
-    figure, axes = _new_figure()
+    figure, axes = new_figure()
     ranked = sorted(curves.items(), key=lambda item: -item[1][1])
     places = {name: index for index, name in enumerate(curves)}
     for name, (curve, value) in ranked:
@@ -61,7 +61,7 @@ def plot_curves(
     axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2], ylim=(0, 1))
     axes.set_xlim(float(steps[0]), float(steps[-1]))
     axes.legend(fontsize=8)
-    return _as_svg(figure)
+    return as_svg(figure)
 
 
 def plot_cle(errors: Mapping[str, Float64], title: str) -> bytes:
@@ -71,7 +71,7 @@ def plot_cle(errors: Mapping[str, Float64], title: str) -> bytes:
         errors: (N,) px of each tracker; NaN where the target is absent.
         title: above the plot.
     """
-    figure, axes = _new_figure(8.0, 3.0)
+    figure, axes = new_figure(8.0, 3.0)
     for index, (name, error) in enumerate(errors.items()):
         frames = np.arange(1, len(error) + 1)
         axes.plot(frames, error, color=f"C{index % 10}", label=name, linewidth=1.3)
@@ -79,7 +79,7 @@ def plot_cle(errors: Mapping[str, Float64], title: str) -> bytes:
     top = max([3 * PRECISION_PX, *(float(np.nanpercentile(e, 95)) for e in errors.values())])
     axes.set(title=title, xlabel="frame", ylabel="CLE, px", ylim=(0, min(top * 1.1, 400)))
     axes.legend(fontsize=8, loc="upper left")
-    return _as_svg(figure)
+    return as_svg(figure)
 
 
 def plot_calibration(bins: Sequence[tuple[float, float, int]], title: str) -> bytes:
@@ -89,7 +89,7 @@ def plot_calibration(bins: Sequence[tuple[float, float, int]], title: str) -> by
         bins: centre of each score bin, mean IoU in it (NaN when empty), frames in it.
         title: above the plot.
     """
-    figure, axes = _new_figure(5.0, 3.6)
+    figure, axes = new_figure(5.0, 3.6)
     centres = np.array([b[0] for b in bins])
     counts = np.array([b[2] for b in bins], np.float64)
     share = counts / max(counts.sum(), 1.0)
@@ -98,4 +98,4 @@ def plot_calibration(bins: Sequence[tuple[float, float, int]], title: str) -> by
     axes.plot([0, 1], [0, 1], ":", color="grey", linewidth=1)
     axes.set(title=title, xlabel="score", ylabel="mean IoU", xlim=(0, 1), ylim=(0, 1))
     axes.legend(fontsize=8)
-    return _as_svg(figure)
+    return as_svg(figure)

@@ -6,9 +6,11 @@ import importlib
 import os
 import socket
 import subprocess
+import tempfile
+import threading
 from collections.abc import Sequence as Listing
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from model.evaluation.errors import PeerError
 from model.geometry import Box, Image
 
 START_TIMEOUT_S = 60
+_WATCH_S = 0.1
+_LAST_WORDS_S = 1.0
 
 
 def load_trax() -> Any:
@@ -43,6 +47,7 @@ class TraxTracker:
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Any = None
         self._socket: socket.socket | None = None
+        self._errors: IO[bytes] | None = None
 
     @property
     def engine(self) -> str:
@@ -78,6 +83,9 @@ class TraxTracker:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -88,24 +96,47 @@ class TraxTracker:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
         environment = {**os.environ, "TRAX_SOCKET": str(port)}
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._process = subprocess.Popen(
-                self._command, env=environment, stdin=subprocess.DEVNULL
+                self._command, env=environment, stdin=subprocess.DEVNULL, stderr=self._errors
             )
         except OSError as error:
             text = f"{' '.join(self._command)}: {error.strerror}"
             raise PeerError(f"the TraX tracker does not start: {text}") from None
+        connected = threading.Event()
+        watch = threading.Thread(
+            target=_release, args=(self._process, port, connected), daemon=True
+        )
+        watch.start()
         # The library listens on the descriptor. Its default, no log, does not work in 4.0.2: it
         # needs something to call.
         self._client = self._ask(
             lambda: self._trax.client.Client(listener.fileno(), START_TIMEOUT_S, log=_log_nothing)
         )
+        connected.set()
 
     def _ask(self, call: Any) -> Any:
         try:
             return call()
         except self._trax.TraxException as error:
-            raise PeerError(f"the TraX tracker {' '.join(self._command)}: {error}") from None
+            raise PeerError(
+                f"the TraX tracker {' '.join(self._command)}: {self._why(error)}"
+            ) from None
+
+    def _why(self, error: Exception) -> str:
+        """What went wrong: that the process ended, and its last words, where it did."""
+        if self._process is None or self._errors is None:
+            return str(error)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_LAST_WORDS_S)
+        code = self._process.poll()
+        if code is None:
+            return str(error)
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        said = "; ".join(line.strip() for line in lines[-2:]) or "it said nothing"
+        return f"ended with exit code {code}: {said}"
 
     def _wrap(self, image: Image) -> Any:
         rgb = np.ascontiguousarray(image[..., ::-1])
@@ -131,6 +162,18 @@ class TraxTracker:
             return None if text is None else float(text)
         except ValueError:
             return None
+
+
+def _release(process: subprocess.Popen[bytes], port: int, connected: threading.Event) -> None:
+    """End the library's wait when the process is gone before it connected.
+
+    The library waits for a connection for its whole time limit; one that closes at once ends it.
+    """
+    while not connected.wait(_WATCH_S):
+        if process.poll() is not None:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
 
 
 def _log_nothing(message: str) -> None:

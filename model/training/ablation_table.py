@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.evaluation.plots import _as_svg, _new_figure
+from model.evaluation.plots import as_svg, new_figure
 
 FIGURES = ("success", "norm", "precision", "fps")
 HEADINGS = ("row", "condition", "seeds", "success AUC", "norm mean", "prec@20", "fps")
@@ -104,7 +104,7 @@ def as_csv(entries: Sequence[Entry]) -> str:
 def as_plot(lines: Sequence[Line], condition: str) -> bytes:
     """SVG: success and precision of each row under one condition, with the spread."""
     chosen = [line for line in lines if line.condition == condition]
-    figure, axes = _new_figure(7.0, 0.5 * len(chosen) + 1.2)
+    figure, axes = new_figure(7.0, 0.5 * len(chosen) + 1.2)
     places = range(len(chosen))
     for offset, name in ((-0.18, "success"), (0.18, "precision")):
         spread = [0.0 if line.seeds < 2 else line.spread[name] for line in chosen]
@@ -114,7 +114,7 @@ def as_plot(lines: Sequence[Line], condition: str) -> bytes:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), title=f"Ablation, {condition}")
     axes.legend(fontsize=8)
-    return _as_svg(figure)
+    return as_svg(figure)
 
 
 def _cell(line: Line, name: str) -> str:

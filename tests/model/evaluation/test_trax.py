@@ -93,3 +93,29 @@ def test_a_command_that_does_not_start(
     with pytest.raises(InputError, match="does not start: /no/such/program"):
         track_sequence([tracker], sequence, "here")
     tracker.close()
+
+
+def test_a_tracker_that_dies_before_it_connects_is_told_at_once(
+    tmp_path: Path, make_video: Callable[[Path, int], Float64]
+) -> None:
+    make_video(tmp_path / "set" / "a", 3)
+    sequence = read_video_sequence(tmp_path / "set" / "a")
+    program = "import sys; print('no weights here', file=sys.stderr); sys.exit(3)"
+    spec = TrackerSpec("trax", "x", command=(sys.executable, "-c", program))
+    tracker = TrackerOpener(None).open(spec)
+    with pytest.raises(InputError, match=r"ended with exit code 3: no weights here"):
+        track_sequence([tracker], sequence, "here")
+    tracker.close()
+
+
+def test_a_tracker_that_dies_on_a_frame_leaves_its_last_words(
+    tmp_path: Path, make_video: Callable[[Path, int], Float64]
+) -> None:
+    make_video(tmp_path / "set" / "a", 3)
+    sequence = read_video_sequence(tmp_path / "set" / "a")
+    dying = "type('Dying', (EngineTracker,), {'update': lambda self, image: 1 / 0})"
+    spec, _ = serve(tmp_path, f"{dying}(BrightnessBackend())", "dying")
+    tracker = TrackerOpener(None).open(spec)
+    with pytest.raises(InputError, match=r"exit code 1: .*ZeroDivisionError"):
+        track_sequence([tracker], sequence, "here")
+    tracker.close()
