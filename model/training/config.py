@@ -12,6 +12,7 @@ import yaml
 
 from model.config import TrackerConfig, build_config
 from model.errors import ConfigError
+from model.nets.baselines import BASELINES
 
 SOURCE_KINDS = ("sequences", "boxes", "images")
 
@@ -227,6 +228,15 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    network: str = "alexnet"
+    """Baseline that the stage `baseline` trains; its map must have AlexNet's grid."""
+
+    def __post_init__(self) -> None:
+        """Check that the labels fit the network's map."""
+        fitting = [
+            n for n, b in BASELINES.items() if b.tracker.score_size == TrackerConfig().score_size
+        ]
+        _need("network", self.network, self.network in fitting, " or ".join(fitting))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -239,11 +249,13 @@ class TrainConfig:
         for key, value in values.items():
             if key == "sources":
                 filled[key] = _sources(value)
+            elif key == "network":
+                filled[key] = value
             elif key in _SECTIONS:
                 _need(key, value, isinstance(value, Mapping), "a mapping of settings")
                 filled[key] = build_config(_SECTIONS[key], value)
             else:
-                known = ", ".join(["sources", *_SECTIONS])
+                known = ", ".join(["sources", "network", *_SECTIONS])
                 raise ConfigError(f"unknown section {key!r} in the training file; known: {known}")
         _need("sources", None, "sources" in filled, "a list of data folders")
         return cls(**filled)

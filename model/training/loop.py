@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from model.errors import InputError, MlkdError
-from model.nets.siamrpn import SiamRPN
+from model.nets.baselines import Network, build_baseline
 from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
 from model.training.config import TrainConfig
 from model.training.losses import base_losses
@@ -70,7 +70,7 @@ def join_team(device: torch.device) -> Iterator[Team]:
 class TrainState:
     """Everything that a checkpoint keeps."""
 
-    net: SiamRPN
+    net: Network
     average: WeightAverage | None
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -128,7 +128,7 @@ def run_training(
 
 def make_state(config: TrainConfig, device: torch.device, init: Path | None) -> TrainState:
     """Make the network, its average and the optimiser, from scratch or from a checkpoint."""
-    net = SiamRPN(config.tracker.anchors_per_cell)
+    net = build_baseline(config.network, config.tracker.anchors_per_cell)
     if init is not None:
         _take_over(net, init)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -136,7 +136,7 @@ def make_state(config: TrainConfig, device: torch.device, init: Path | None) -> 
     return TrainState(net, average, make_optimizer(net, config.optim))
 
 
-def _take_over(net: SiamRPN, path: Path) -> None:
+def _take_over(net: Network, path: Path) -> None:
     """Load a whole network, or a backbone alone (the rest stays as it was made)."""
     content = load_checkpoint(path)
     state = content.get("state_dict", content)
@@ -269,7 +269,7 @@ def save_state(state: TrainState, path: Path, config: TrainConfig) -> None:
     save_checkpoint(
         path,
         {
-            "kind": "siamrpn_alexnet",
+            "kind": f"siamrpn_{config.network}",
             "state_dict": best.state_dict(),
             "raw_state_dict": state.net.state_dict(),
             "optimizer": state.optimizer.state_dict(),

@@ -9,8 +9,8 @@ from model.training.config import TrainConfig, load_config
 
 SOURCES = [{"kind": "images", "path": "stills"}]
 FOLDER = Path(__file__).parents[3] / "configs" / "train"
-# The mutual-learning files have a class and a test of their own.
-CONFIGS = sorted(p for p in FOLDER.glob("*.yaml") if not p.stem.startswith("mutual"))
+# The distillation files have a class and a test of their own.
+CONFIGS = sorted(p for p in FOLDER.glob("*.yaml") if not p.stem.startswith(("mutual", "ablation")))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)

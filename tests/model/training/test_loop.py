@@ -8,7 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model.errors import InputError  # noqa: E402
+from model.errors import ConfigError, InputError  # noqa: E402
+from model.nets.baselines import build_baseline  # noqa: E402
 from model.nets.siamrpn import SiamRPN  # noqa: E402
 from model.training import loop  # noqa: E402
 from model.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -122,3 +123,21 @@ def test_a_few_steps_lower_the_loss_of_a_batch() -> None:
     batch = make_batch()
     values = [train_step(state.net, state, batch, config, CPU)["loss"] for _ in range(6)]
     assert values[-1] < values[0]
+
+
+def test_another_network_trains_resumes_and_is_told_by_its_kind(root: Path, tmp_path: Path) -> None:
+    def config(steps: int) -> TrainConfig:
+        return TrainConfig.from_mapping({**make_config(steps).as_mapping(), "network": "compact"})
+
+    out = tmp_path / "run"
+    run_training(config(1), root, out, device=CPU, cache=tmp_path / "crops")
+    run_training(config(2), root, out, resume=True, device=CPU, cache=tmp_path / "crops")
+    content = load_checkpoint(out / "latest.pt")
+    assert content["kind"] == "siamrpn_compact"
+    assert content["step"] == 2
+    build_baseline("compact").load_state_dict(content["state_dict"])
+
+
+def test_a_network_with_another_map_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"network is 'resnet50': expected alexnet or"):
+        TrainConfig.from_mapping({**make_config(1).as_mapping(), "network": "resnet50"})
