@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve install dev test test-slow test-olympe check bench clean
+.PHONY: help serve install dev test test-slow test-trt test-olympe check bench clean
 
 help:
 	@echo "make serve   install the base package (no torch), open the ground station on the simulator"
 	@echo "make test    install the development set, run the tests"
-	@echo "make test-slow, make test-olympe   the long tests; Parrot's SDK on loopback"
+	@echo "make test-slow, make test-trt, make test-olympe   the long tests; TensorRT graphs built"
+	@echo "             for an RTX 30 on the CPU; Parrot's SDK on loopback"
 	@echo "make check   lint, formatting, types, import direction"
 	@echo "make bench   engine, update and reference times"
 	@echo "make clean   remove the virtual environment"
@@ -39,6 +40,14 @@ test: dev
 
 test-slow: dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Every graph parsed and built ahead of time for SM86 by TensorRT for RTX, on the CPU.
+test-trt: dev
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[trt-check]'; then \
+		$(BIN)/python -m pytest tests/exporter/test_tensorrt.py $(ARGS); \
+	else \
+		echo "NOT RUN: tensorrt-rtx cannot be installed here; no graph was built for SM86"; \
+	fi
 
 # The real Parrot SDK against a drone on loopback; Linux x86-64, Python 3.10 to 3.12.
 test-olympe:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
 
-PROBE_S = 0.12
-"""Time spent on each count; at least `PROBE_PASSES` passes are made."""
-PROBE_PASSES = 3
+log = logging.getLogger(__name__)
+
+TURNS = 4
+"""Times that each count is tried."""
+PROBE_S = 0.04
+"""Time of a turn; at least `PROBE_PASSES` passes are made."""
+PROBE_PASSES = 2
 GAIN = 0.95
 """More threads are taken only if they need less than this share of the time."""
 
@@ -35,21 +40,33 @@ def thread_counts(cpus: int) -> list[int]:
 def fastest_threads(make_pass: Callable[[int], Callable[[], object]], cpus: int) -> int:
     """Try some thread counts and return the one whose quickest pass is quickest.
 
+    The counts take turns, so that other work on the machine slows all of them alike.
+
     Args:
         make_pass: builds the engine with a thread count and returns one pass of it.
         cpus: CPUs that may be used.
     """
     counts = thread_counts(cpus)
-    chosen, least = counts[0], float("inf")
-    for count in counts:
-        duration_s = _quickest_s(make_pass(count)) if len(counts) > 1 else 0.0
-        if duration_s < least * GAIN:
-            chosen, least = count, duration_s
+    if len(counts) == 1:
+        return counts[0]
+    passes = {count: make_pass(count) for count in counts}
+    for one_pass in passes.values():
+        one_pass()
+    best_s = dict.fromkeys(counts, float("inf"))
+    for _ in range(TURNS):
+        for count, one_pass in passes.items():
+            best_s[count] = min(best_s[count], _quickest_s(one_pass))
+    chosen = counts[0]
+    for count in counts[1:]:
+        if best_s[count] < best_s[chosen] * GAIN:
+            chosen = count
+    shown = ", ".join(f"{count}: {best_s[count] * 1e3:.1f} ms" for count in counts)
+    log.info("threads and quickest pass: %s; %d chosen", shown, chosen)
     return chosen
 
 
 def _quickest_s(one_pass: Callable[[], object]) -> float:
-    one_pass()
+    """The quickest pass of one turn."""
     best, started, passes = float("inf"), _clock(), 0
     while passes < PROBE_PASSES or _clock() - started < PROBE_S:
         begun = _clock()

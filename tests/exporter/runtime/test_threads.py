@@ -46,3 +46,18 @@ def test_one_cpu_needs_no_probe() -> None:
         raise AssertionError(f"built an engine with {count} threads")
 
     assert threads.fastest_threads(make_pass, cpus=1) == 1
+
+
+def test_a_disturbance_of_one_turn_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def make_pass(count: int) -> Callable[[], object]:
+        def one_pass() -> None:
+            nonlocal now
+            slow = 10.0 if count == 2 and now < 0.8 else 1.0  # other work, at the beginning alone
+            now += slow * {1: 0.080, 2: 0.040}[count]
+
+        return one_pass
+
+    monkeypatch.setattr(threads, "_clock", lambda: now)
+    assert threads.fastest_threads(make_pass, cpus=2) == 2
