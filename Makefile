@@ -51,9 +51,12 @@ test-trt: dev
 
 # The real Parrot SDK against a drone on loopback; Linux x86-64, Python 3.10 to 3.12.
 test-olympe:
-	test -x $(VENV)-olympe/bin/python || $(PYTHON) -m venv $(VENV)-olympe
-	$(VENV)-olympe/bin/python -m pip install --quiet --disable-pip-version-check -e '.[olympe]' pytest pytest-timeout hypothesis
-	$(VENV)-olympe/bin/python -m pytest tests/olympe -m 'olympe and not slow' $(ARGS)
+	@test -x $(VENV)-olympe/bin/python || $(PYTHON) -m venv $(VENV)-olympe
+	@if $(VENV)-olympe/bin/python -m pip install --quiet --disable-pip-version-check -e '.[olympe]' pytest pytest-timeout hypothesis; then \
+		$(VENV)-olympe/bin/python -m pytest tests/olympe -m 'olympe and not slow' $(ARGS); \
+	else \
+		echo "NOT RUN: Parrot's SDK cannot be installed here; nothing was tried against it"; \
+	fi
 
 check: dev
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from drone.control import RateCommand
 from drone.errors import DroneError
-from drone.sender_core import RECORD, Mode, Sender, SenderConfig, give, tick, unpack
+from drone.sender_core import MOST_RATE_HZ, RECORD, Mode, Sender, SenderConfig, give, tick, unpack
 from model.errors import MlkdError
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Stop:
 
 
 class SenderLoop:
-    """Reads records, ticks at a fixed rate, writes to the link, reports to the parent."""
+    """Reads records, writes new ones at once and repeats them, reports to the parent."""
 
     def __init__(
         self,
@@ -76,19 +76,27 @@ class SenderLoop:
         self._sent = self._failures = 0
         self._error: str | None = None
         self._reported_ns = 0
+        self._written_ns = 0
+        self._fresh = False
 
     def run(self) -> None:
         """Work until the parent is gone and the last explicit zeros are out."""
         period_ns = round(1e9 / self._config.rate_hz)
+        gap_ns = round(1e9 / MOST_RATE_HZ)
         next_ns = self._clock()
         while not (self._orphan and self._mode is Mode.SILENT):
-            urgent = self._receive(max(next_ns - self._clock(), 0) / 1e9)
+            due_ns = min(next_ns, self._written_ns + gap_ns) if self._fresh else next_ns
+            urgent = self._receive(max(due_ns - self._clock(), 0) / 1e9)
             now_ns = self._clock()
-            if now_ns < next_ns and not urgent:
+            fresh = self._fresh and now_ns - self._written_ns >= gap_ns
+            if now_ns < next_ns and not urgent and not fresh:
                 continue
             self._tick(now_ns)
-            # After a pause the beat starts anew: a burst to catch up would be stale commands.
-            next_ns = next_ns + period_ns if now_ns - next_ns < period_ns else now_ns + period_ns
+            # The beat starts anew: the next new command finds the way free.
+            next_ns = now_ns + period_ns
+            if self._mode is Mode.ACTIVE:
+                end_ns = self._sender.command.issued_ns + round(self._config.expiry_s * 1e9) + 1
+                next_ns = min(next_ns, max(end_ns, now_ns))
 
     def _receive(self, wait_s: float) -> bool:
         """Wait for records; tell whether one must go out before the next tick."""
@@ -114,11 +122,14 @@ class SenderLoop:
             return False
         newest = unpack(data[whole - RECORD.size : whole])
         self._sender = give(self._sender, newest, self._config)
+        self._fresh = True
         return self._mode is Mode.ACTIVE and self._sender.command.is_neutral
 
     def _tick(self, now_ns: int) -> None:
+        self._fresh = False
         self._sender, mode, command = tick(self._sender, now_ns, self._config)
         if command is not None:
+            self._written_ns = now_ns
             try:
                 self._link.write(command)
                 self._sent += 1

@@ -13,6 +13,9 @@ from drone.errors import ControlError
 RECORD = struct.Struct("<5dq")
 """One command on the pipe: yaw, gimbal pitch, forward, right, up, issued_ns."""
 
+MOST_RATE_HZ = 40.0
+"""Commands a second, new ones and repeated ones together; neutral is not held back."""
+
 AHEAD_NS = 50_000_000
 """A command from further in the future than this has a wrong clock and is not believed."""
 
@@ -22,14 +25,15 @@ class SenderConfig:
     """Rate, expiry and hard limits of the sender.
 
     Attributes:
-        rate_hz: commands a second to the vehicle, 20..40.
+        rate_hz: how often a command is repeated, 20..40; a new one goes out at once, but never
+            more than `MOST_RATE_HZ` of them.
         expiry_s: age of the newest command, from its `issued_ns`, at which neutral goes out
             instead; 0.2..0.3.
         zeros_s: how long explicit neutral commands are sent before the sender falls silent.
         most_yaw_deg_s, most_gimbal_pitch_deg_s, most_speed_m_s: no command goes out above these.
     """
 
-    rate_hz: float = 40.0
+    rate_hz: float = 25.0
     expiry_s: float = 0.25
     zeros_s: float = 1.0
     most_yaw_deg_s: float = 90.0
