@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+Told = Callable[[str], None]
+"""Takes a line for the operator; must not block."""
 
 
 @dataclass(frozen=True)
@@ -51,4 +55,21 @@ class VehicleControl(Protocol):
 
     def neutral(self) -> None:
         """Hover and hold the gimbal at once; safe to call at any time, from any thread."""
+        ...
+
+
+class StationVehicle(VehicleControl, Protocol):
+    """A vehicle that a ground station opens and closes; it reconnects by itself."""
+
+    def open(self, overruled: Callable[[], None], told: Told) -> None:
+        """Begin to connect, in the background.
+
+        Args:
+            overruled: called when the pilot took the sticks back; must not block.
+            told: takes a line for the operator at each change.
+        """
+        ...
+
+    def close(self) -> None:
+        """Zeros, sticks back, connection closed; calling it twice is allowed."""
         ...

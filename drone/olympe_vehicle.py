@@ -38,6 +38,7 @@ class OlympeVehicle:
 
     Through a SkyController the sticks fly the drone until `setPilotingSource` gives them to us:
     that happens with the first command that is not neutral, and is undone when the commands end.
+    `overrules` counts how often the pilot took them back from us.
     While the drone flies home nothing but neutral goes out. Motors are never cut from here.
     """
 
@@ -59,6 +60,7 @@ class OlympeVehicle:
         self._taken = False
         self._confirmed = False
         self._overruled = False
+        self.overrules = 0
         self._written_ns = 0
         self._gimbal = 0.0
         self._gimbal_ns = 0
@@ -146,6 +148,7 @@ class OlympeVehicle:
             "model": None if model is None else model.name,
             "session": self.link.session,
             "holds_sticks": self._taken,
+            "overrules": self.overrules,
             "app_pilots": seen.app_pilots,
             "returning_home": seen.returning_home,
             "heard_age_s": seen.heard_age_s,
@@ -177,6 +180,7 @@ class OlympeVehicle:
         elif self._confirmed:
             self._taken = self._confirmed = False
             self._overruled = True
+            self.overrules += 1
 
     def _refusal(self) -> str | None:
         if self.link.telemetry().returning_home:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from drone.control import VehicleControl
+from drone.control import StationVehicle, VehicleControl
 from drone.source import FrameSource
 from drone.sources import open_source
 from exporter.manifest import open_model
@@ -25,7 +25,7 @@ def build_station(settings: Settings) -> Station:
         BackendError: the engine does not start.
     """
     settings.check_exposure()
-    source = open_source(settings.source, realtime=True)
+    source, vehicle = open_parts(settings.source)
     model, engine = choose_model(settings)
     later = opens_later(source)
     if not later:
@@ -35,11 +35,25 @@ def build_station(settings: Settings) -> Station:
     except BaseException:
         source.close()
         raise
-    control, manifest = control_of(source), describe_model(model)
+    control, manifest = vehicle or control_of(source), describe_model(model)
     station = assemble(settings, source, backend, control=control, manifest=manifest)
+    station.vehicle = vehicle
     if later:
         station.connect()
     return station
+
+
+def open_parts(spec: str) -> tuple[FrameSource, StationVehicle | None]:
+    """Make the source, and the vehicle where it is one that has to be opened; opens neither.
+
+    Raises:
+        SourceError: no such thing; names what was expected.
+    """
+    if spec.strip().startswith("olympe:"):
+        from drone.olympe_station import station_drone  # Parrot's wing, needed by few
+
+        return station_drone(spec.strip().partition(":")[2])
+    return open_source(spec, realtime=True), None
 
 
 def choose_model(settings: Settings) -> tuple[Path, str]:

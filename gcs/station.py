@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from drone.control import VehicleControl
+from drone.control import StationVehicle, VehicleControl
 from drone.source import FrameSource
 from gcs.feed import Feed, Video
 from gcs.follow import Follow
@@ -53,6 +53,7 @@ class Station:
     Attributes:
         control: the vehicle itself, for moves by hand.
         pilot: the follow controller; None where the source cannot be commanded.
+        vehicle: the vehicle where it has a connection of its own, to open and close.
     """
 
     settings: Settings
@@ -65,14 +66,21 @@ class Station:
     control: VehicleControl | None = None
     clock: Callable[[], int] = time.monotonic_ns
     pilot: Pilot | None = None
+    vehicle: StationVehicle | None = None
 
     def start(self) -> None:
-        """Start the loop."""
+        """Start the loop, and let the vehicle connect."""
         self.loop.start()
+        if self.vehicle is not None:
+            self.vehicle.open(
+                lambda: self.take_over("stick"), lambda line: self.journal.post("vehicle", line)
+            )
 
     def stop(self) -> None:
-        """End the flight, the loop and the engine."""
+        """End the flight, the loop, the vehicle's commands and the engine."""
         self.loop.stop()
+        if self.vehicle is not None:
+            self.vehicle.close()
         if not self.loop.alive:
             self.backend.close()
 

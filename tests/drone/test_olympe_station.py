@@ -1,0 +1,203 @@
+"""A Parrot drone as a station sees it, without the SDK."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from drone.control import RateCommand
+from drone.errors import ControlError, SourceError
+from drone.olympe_models import MODELS, OlympeModel
+from drone.olympe_source import OlympeSource
+from drone.olympe_station import (
+    RemoteVehicle,
+    TetheredSource,
+    TetheredVehicle,
+    station_drone,
+)
+from drone.sender import SenderStatus
+
+ANAFI, CONTROLLER = MODELS[0x0914], MODELS[0x0918]
+PATIENCE_S = 10.0
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline_s, "it did not come true"
+        time.sleep(0.01)
+
+
+def report(overrules: int = 0, **telemetry: Any) -> dict[str, Any]:
+    return {"state": "CONNECTED", "overrules": overrules, "telemetry": telemetry}
+
+
+class FakeSender:
+    """A sender process that does what the test says."""
+
+    expiry_s = 0.25
+
+    def __init__(self, refusal: str | None = None) -> None:
+        self.refusal = refusal
+        self.said = report(battery_percent=80.0)
+        self.alive, self.age_s = True, 0.01
+        self.sent: list[RateCommand] = []
+        self.neutrals = self.closed = 0
+
+    @property
+    def status(self) -> SenderStatus:
+        return SenderStatus(self.alive, self.age_s, "SILENT", 0, 0, None, self.said)
+
+    def open(self, timeout_s: float) -> None:
+        if self.refusal:
+            raise ControlError(self.refusal)
+
+    def send(self, command: RateCommand) -> None:
+        self.sent.append(command)
+
+    def neutral(self) -> None:
+        self.neutrals += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Bench:
+    """A vehicle whose senders come from a list, and what it told."""
+
+    def __init__(self, *senders: FakeSender) -> None:
+        self.senders = list(senders)
+        self.made: list[FakeSender] = []
+        self.overruled = threading.Event()
+        self.lines: list[str] = []
+        self.vehicle = RemoteVehicle("127.0.0.1", make_sender=self._make)
+        self.made.clear()  # the first one only told its expiry
+
+    def _make(self, ip: str) -> Any:
+        at = min(len(self.made), len(self.senders) - 1)
+        self.made.append(self.senders[at])
+        return self.senders[at]
+
+    def open(self) -> None:
+        self.vehicle.open(self.overruled.set, self.lines.append)
+
+
+@pytest.fixture
+def benches() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*senders: FakeSender) -> Bench:
+        made.append(Bench(*senders))
+        made[-1].open()
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.vehicle.close()
+
+
+def test_commands_pass_once_connected_and_the_drones_state_is_read(
+    benches: Callable[..., Bench],
+) -> None:
+    sender = FakeSender()
+    bench = benches(sender)
+    wait_until(lambda: bench.vehicle.connected)
+    command = RateCommand(yaw_deg_s=3.0, issued_ns=1)
+    bench.vehicle.send(command)
+    bench.vehicle.neutral()
+    assert (sender.sent, sender.neutrals) == ([command], 1)
+    assert bench.vehicle.telemetry().battery_percent == 80.0
+    assert bench.lines == ["commands reach 127.0.0.1"]
+
+
+def test_without_a_connection_commands_are_refused_with_the_reason(
+    benches: Callable[..., Bench],
+) -> None:
+    bench = benches(FakeSender("no drone at 127.0.0.1"))
+    wait_until(lambda: bench.lines)
+    with pytest.raises(ControlError, match=r"no command link \(no drone at 127\.0\.0\.1\)"):
+        bench.vehicle.send(RateCommand())
+    bench.vehicle.neutral()  # nothing to reach, nothing to fail
+    assert bench.vehicle.telemetry().battery_percent is None
+    wait_until(lambda: len(bench.made) >= 2)
+    assert bench.lines == ["no command link: no drone at 127.0.0.1"]  # told once, tried again
+
+
+def test_the_pilots_hand_on_the_sticks_is_told_once(benches: Callable[..., Bench]) -> None:
+    sender = FakeSender()
+    bench = benches(sender)
+    wait_until(lambda: bench.vehicle.connected)
+    assert not bench.overruled.is_set()
+    sender.said = report(overrules=1)
+    assert bench.overruled.wait(PATIENCE_S)
+    bench.overruled.clear()
+    assert not bench.overruled.wait(0.3)
+
+
+@pytest.mark.parametrize("end", ["dead", "silent"])
+def test_a_sender_that_is_gone_is_replaced(benches: Callable[..., Bench], end: str) -> None:
+    first, second = FakeSender(), FakeSender()
+    bench = benches(first, second)
+    wait_until(lambda: bench.vehicle.connected)
+    first.said = report(overrules=4)
+    if end == "dead":
+        first.alive = False
+    else:
+        first.age_s = 60.0
+    wait_until(lambda: first.closed and len(bench.made) == 2 and bench.vehicle.connected)
+    bench.vehicle.send(RateCommand())
+    assert len(second.sent) == 1
+    assert "interrupted" in bench.lines[1]
+
+
+def test_closing_ends_the_process(benches: Callable[..., Bench]) -> None:
+    sender = FakeSender()
+    bench = benches(sender)
+    wait_until(lambda: bench.vehicle.connected)
+    bench.vehicle.close()
+    bench.vehicle.close()
+    assert sender.closed == 1
+    with pytest.raises(ControlError):
+        bench.vehicle.send(RateCommand())
+
+
+def found(model: OlympeModel) -> Callable[[str], OlympeModel]:
+    return lambda _ip: model
+
+
+def absent(_ip: str) -> OlympeModel:
+    raise ControlError("no drone at 1.2.3.4: expected a powered drone or SkyController")
+
+
+def test_a_drone_on_its_own_wifi_gets_a_process_of_its_own() -> None:
+    source, vehicle = station_drone("192.168.42.1", found(ANAFI))
+    assert isinstance(source, OlympeSource)
+    assert isinstance(vehicle, RemoteVehicle)
+
+
+def test_behind_a_controller_video_and_commands_share_a_connection() -> None:
+    source, vehicle = station_drone("192.168.53.1/Front camera", found(CONTROLLER))
+    assert isinstance(source, TetheredSource)
+    assert isinstance(vehicle, TetheredVehicle)
+    assert source.name == "olympe:192.168.53.1"
+
+
+def test_one_that_is_not_there_yet_is_told_by_its_address() -> None:
+    assert isinstance(station_drone("192.168.42.1", absent)[1], RemoteVehicle)
+    assert isinstance(station_drone("192.168.53.1", absent)[1], TetheredVehicle)
+
+
+def test_a_wrong_model_and_a_wrong_address_are_refused() -> None:
+    def wrong(_ip: str) -> OlympeModel:
+        raise ControlError("1.2.3.4 is model 0x0905: expected ANAFI")
+
+    with pytest.raises(SourceError, match="model 0x0905: expected ANAFI"):
+        station_drone("1.2.3.4", wrong)
+    with pytest.raises(SourceError, match="not an IPv4 address"):
+        station_drone("drone.local", found(ANAFI))
+    with pytest.raises(SourceError, match="expected olympe:ADDRESS"):
+        station_drone("", found(ANAFI))
