@@ -201,3 +201,8 @@ def test_a_wrong_model_and_a_wrong_address_are_refused() -> None:
         station_drone("drone.local", found(ANAFI))
     with pytest.raises(SourceError, match="expected olympe:ADDRESS"):
         station_drone("", found(ANAFI))
+
+
+def test_where_nobody_answers_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    station_drone("127.0.0.77")  # the real question, on the loopback net
+    assert "no drone at 127.0.0.77: port 44445 does not answer" in caplog.text

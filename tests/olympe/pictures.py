@@ -64,3 +64,27 @@ def pictures_of(spec: str, width: int, height: int) -> Iterator[Image]:
     module, _, function = spec.partition(":")
     made: Iterator[Image] = getattr(importlib.import_module(module), function)(width, height)
     return made
+
+
+TARGET = (0.66, 0.42, 0.11, 0.13)
+"""x, y, w, h of the car in `parked`, shares of the picture's sides."""
+
+
+def parked(width: int, height: int) -> Iterator[Image]:
+    """A car under a lamp, right of the middle, that stands still; stamped, with sensor noise."""
+    rng = np.random.default_rng(2)
+    scene = np.full((height, width, 3), 18, np.uint8)
+    scene[::24] = 26
+    x, y = round(TARGET[0] * width), round(TARGET[1] * height)
+    w, h = round(TARGET[2] * width), round(TARGET[3] * height)
+    scene[y : y + h, x : x + w] = (70, 90, 120)
+    scene[y : y + h // 3, x + w // 4 : x + 3 * w // 4] = (150, 140, 110)
+    scene[y + 2 * h // 3 : y + h, x : x + w // 6] = (40, 40, 230)
+    scene[y + 2 * h // 3 : y + h, x + w - w // 6 : x + w] = (235, 240, 240)
+    number = 0
+    while True:
+        number += 1
+        noise = rng.integers(0, 6, scene.shape, np.uint8)
+        image = scene + noise
+        stamp(image, number)
+        yield image
