@@ -76,6 +76,11 @@ class AugmentConfig:
     """Greatest shift of the target in the search region, search px."""
     search_scale: float = 0.18
     """Greatest change of scale of the search region."""
+    stretch: float = 0.08
+    """Greatest change of the search region's proportions, as a logarithm: without it a network may
+    learn that the target always has the template's shape."""
+    stretch_sequences: bool = False
+    """Stretch the two frames of a sequence too, not only a pair from one image."""
     blur: float = 0.2
     """Probability of blur in the search region."""
     colour: float = 0.8
@@ -93,7 +98,7 @@ class AugmentConfig:
         """Check ranges."""
         for name in ("blur", "colour", "grey", "flip", "low_resolution"):
             _share(f"augment.{name}", getattr(self, name))
-        for name in ("template_shift_px", "search_shift_px", "rotation_deg"):
+        for name in ("template_shift_px", "search_shift_px", "rotation_deg", "stretch"):
             value = getattr(self, name)
             _need(f"augment.{name}", value, value >= 0, "0 or above")
         for name in ("template_scale", "search_scale"):

@@ -197,7 +197,8 @@ def _sample_views(
     augment, tracker = config.augment, config.tracker
     z = _template_scale(pair.template, config) * _around(augment.template_scale, rng)
     x = _template_scale(pair.search, config) * _around(augment.search_scale, rng)
-    stretch = math.exp(rng.uniform(-0.08, 0.08)) if pair.same_image else 1.0
+    stretched = pair.same_image or augment.stretch_sequences
+    stretch = math.exp(rng.uniform(-augment.stretch, augment.stretch)) if stretched else 1.0
     turn = augment.rotation_deg if pair.same_image else 0.0
     z_shift = rng.uniform(-augment.template_shift_px, augment.template_shift_px, 2)
     x_shift = rng.uniform(-augment.search_shift_px, augment.search_shift_px, 2)

@@ -14,12 +14,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from drone.control import RateCommand
+from drone.control import RateCommand, VehicleControl
 from drone.errors import FrameTimeoutError
 from drone.frame import Frame
 from drone.olympe_command import PilotingLimits
 from drone.olympe_drone import OlympeDrone
+from drone.olympe_source import OlympeSource
+from drone.sender import SenderProcess
+from exporter.models import default_model
+from exporter.runtime.open import open_backend
+from model.geometry import Box
+from model.tracker import Tracker
 from tests.olympe.loopback import IP, Device, Video
+from tests.olympe.pictures import TARGET
 
 PCMD = "ardrone3.Piloting.PCMD"
 FULL_YAW_DEG_S = 40.0
@@ -37,28 +44,39 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def next_frame(drone: OlympeDrone) -> Frame:
+def next_frame(source: OlympeSource) -> Frame:
     while True:
         try:
-            frame = drone.source.read(1.0)
+            frame = source.read(1.0)
         except FrameTimeoutError:
             continue
         assert frame is not None
         return frame
 
 
-def follow(drone: OlympeDrone, device: Device, seconds: float) -> tuple[list[float], list[float]]:
-    """Answer each frame with a command; returns (frame → device, frame → read) in ms."""
+def follow(
+    source: OlympeSource,
+    control: VehicleControl,
+    device: Device,
+    seconds: float,
+    work: Callable[[Frame], object] = lambda _frame: None,
+) -> tuple[list[float], list[float]]:
+    """Work on each frame and answer it with a command.
+
+    Returns:
+        frame → device and frame → read, ms.
+    """
     mark = device.mark()
     asked: list[tuple[int, int]] = []
     read_ms: list[float] = []
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
-        frame = next_frame(drone)
+        frame = next_frame(source)
         read_ms.append((time.monotonic_ns() - frame.captured_ns) / 1e6)
         yaw = frame.number % YAWS - YAWS // 2
         rate = yaw * FULL_YAW_DEG_S / 100
-        drone.control.send(RateCommand(yaw_deg_s=rate, issued_ns=time.monotonic_ns()))
+        work(frame)
+        control.send(RateCommand(yaw_deg_s=rate, issued_ns=time.monotonic_ns()))
         asked.append((frame.captured_ns, yaw))
     time.sleep(0.1)
     # A yaw comes again after 101 frames; a frame whose command was replaced before it went out
@@ -118,7 +136,7 @@ def back_s(drone: OlympeDrone, restore: Callable[[], None]) -> float:
     restore()
     started_ns = time.monotonic_ns()
     while True:
-        frame = next_frame(drone)
+        frame = next_frame(drone.source)
         if frame.captured_ns > started_ns:
             return (frame.captured_ns - started_ns) / 1e9
 
@@ -139,8 +157,8 @@ def main() -> None:
     try:
         with OlympeDrone(IP, url=video.url, limits=limits) as drone:
             for _ in range(30):
-                next_frame(drone)
-            latency_ms, read_ms = follow(drone, device, args.seconds)
+                next_frame(drone.source)
+            latency_ms, read_ms = follow(drone.source, drone.control, device, args.seconds)
             row("frame arrival → BGR frame in hand", read_ms, "ms")
             row("frame arrival → command at the device", latency_ms, "ms")
             row("last command → zero at the device", repeat(args, expiry_ms, drone, device), "ms")
@@ -157,9 +175,40 @@ def main() -> None:
                 time.sleep(4.0)
                 killed.append(back_s(drone, lambda at=port: videos.append(Video(port=at))))  # type: ignore[misc]
             row("killed server: listening again → first frame", killed, "s ")
+        device.forget()
+        whole_chain(device, videos, args.seconds)
     finally:
         for each in (device, *videos):
             each.kill()
+
+
+def whole_chain(device: Device, videos: list[Video], seconds: float) -> None:
+    """As the service flies: 720p pictures, the shipped tracker, commands from their own process."""
+    videos.append(Video("--pictures", "tests.olympe.pictures:parked"))
+    source = OlympeSource(IP, url=videos[-1].url)
+    backend = open_backend(default_model(), "auto")
+    tracker = Tracker(backend)
+    options = {"ip": IP, "limits": {"yaw_percent": 100}}
+    sender = SenderProcess("drone.olympe_vehicle:open_vehicle", options)
+    sender.open(timeout_s=60.0)
+    source.open()
+    try:
+        image = next_frame(source).image
+        height, width = image.shape[:2]
+        x, y, w, h = TARGET
+        state = tracker.init(image, Box(x * width, y * height, w * width, h * height))
+
+        def track(frame: Frame) -> None:
+            nonlocal state
+            state, _ = tracker.update(state, frame.image)
+
+        follow(source, sender, device, 2.0, track)
+        latency_ms, _ = follow(source, sender, device, seconds, track)
+        row(f"frame → tracker → sender process → device, {width}x{height}", latency_ms, "ms")
+    finally:
+        source.close()
+        sender.close()
+        backend.close()
 
 
 def repeat(
