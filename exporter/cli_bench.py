@@ -7,12 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from model.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from exporter.bench import Report
+    from exporter.bench import Report, Timing
     from exporter.scene import Clip
     from model.backend import Backend
     from model.evaluation.peers import PeerTracker
@@ -57,6 +57,7 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with saved figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the figures as SVG")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.set_defaults(run=run)
 
@@ -91,9 +92,37 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(table(report, saved)))
     if arguments.save:
         arguments.save.write_text(json.dumps(report) + "\n", encoding="utf-8")
+    if arguments.plot:
+        arguments.plot.write_bytes(draw(report, saved))
+        print(f"drawn to {arguments.plot}")
     if arguments.json:
         print(json.dumps(report))
     return 0
+
+
+def draw(report: Report, saved: Mapping[str, Any] | None = None) -> bytes:
+    """SVG: the median of each contender as a bar with marks at p95 and p99; saved ones in grey.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    from model.evaluation.plots import as_svg, new_figure
+
+    rows = {name: value for name, value in report.items() if name in STAGES and value}
+    rows |= report["peers"]
+    figure, axes = new_figure(7.0, 0.45 * len(rows) + 1.2)
+    for place, (name, timing) in enumerate(rows.items()):
+        values = cast("Timing", timing)
+        before = None if saved is None else (saved.get(name) or saved.get("peers", {}).get(name))
+        if before:
+            axes.barh(place, before["p50_ms"], 0.8, color="lightgrey")
+        axes.barh(place, values["p50_ms"], 0.5, color="C0")
+        axes.plot([values["p95_ms"], values["p99_ms"]], [place, place], "k|")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set(xlabel="ms a frame: median, p95, p99", title=report["name"])
+    return as_svg(figure)
 
 
 def read_saved(path: Path) -> Mapping[str, Any]:

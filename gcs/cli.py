@@ -23,6 +23,7 @@ VERBS = (
     "gcs.cli_flights",
     "gcs.cli_doctor",
     "gcs.cli_sim_run",
+    "gcs.cli_bench_loop",
     "exporter.cli_bench",
     "exporter.cli_export",
     "model.cli_import",

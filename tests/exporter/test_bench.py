@@ -191,7 +191,12 @@ def test_the_command_ends_with_one_line_of_json(
     assert {"fps", "p50_ms", "p99_ms"} <= set(report["update"])
     assert not any(line.startswith("{") for line in lines[:-1])
     assert read_saved(saved) == report
-    assert main(["bench", *options, "--against", str(saved)]) == 0
+    plot = tmp_path / "bench.svg"
+    again = ["--against", str(saved), "--plot", str(plot)]
+    assert main(["bench", *options, *again]) == 0
+    drawn = plot.read_text(encoding="utf-8")
+    assert drawn.lstrip().startswith("<?xml")
+    assert all(f">{name}<" in drawn for name in ("update", "engine", "host", "crop", "decode"))
     assert "x the saved" in capsys.readouterr().out
 
 

@@ -93,6 +93,30 @@ def test_a_number_always_yields_the_same_pair(root: Path, tmp_path: Path) -> Non
     assert (first["x"] != other["x"]).any()
 
 
+def test_sequences_are_stretched_where_that_is_asked(root: Path, tmp_path: Path) -> None:
+    def ratios(**augment: object) -> set[float]:
+        config = make_config(
+            "sequences", "seq", night=NO_NIGHT, augment={**PLAIN, "flip": 0.0, **augment}
+        )
+        data = dataset(config, root, tmp_path / str(len(augment)))
+        anchors = make_anchors(TrackerConfig(), 17)
+        found = set()
+        for number in range(12):
+            sample = data[number]
+            anchor = int(np.argmax(sample["labels"] == 1))
+            if sample["labels"][anchor] == 1:
+                dw, dh = sample["deltas"][2:, anchor]
+                w, h = anchors[anchor, 2] * np.exp(dw), anchors[anchor, 3] * np.exp(dh)
+                found.add(round(float(w / h), 2))
+        return found
+
+    assert ratios(stretch=0.0) == {round(40 / 30, 2)}
+    stretched = ratios(stretch=0.3, stretch_sequences=True)
+    assert min(stretched) < 1.2
+    assert max(stretched) > 1.5
+    assert all(40 / 30 * np.exp(-0.61) <= r <= 40 / 30 * np.exp(0.61) for r in stretched)
+
+
 def test_the_clean_crops_show_the_same_before_night_fell(root: Path, tmp_path: Path) -> None:
     dark = make_config("sequences", "seq", night={"probability": 1.0}, pairs={"clean": True})
     sample = dataset(dark, root, tmp_path)[5]
