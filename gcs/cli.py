@@ -26,6 +26,7 @@ VERBS = (
     "gcs.cli_bench_loop",
     "exporter.cli_bench",
     "exporter.cli_export",
+    "exporter.cli_recover",
     "model.cli_import",
     "model.cli_enhance",
 )

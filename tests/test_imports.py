@@ -15,7 +15,7 @@ PACKAGES = ("model", "drone", "exporter", "gcs")
 NEED_TORCH = (
     *("model.nets", "model.enhance", "model.training"),
     *("exporter.export", "exporter.judge", "exporter.network", "exporter.onnx"),
-    *("exporter.parity", "exporter.runtime.torch"),
+    *("exporter.parity", "exporter.recover", "exporter.runtime.torch", "exporter.runtime.trained"),
 )
 OPTIONAL = ("torch", "onnx", "onnxruntime", "tensorrt", "olympe", "cuda", "matplotlib", "scipy")
 
