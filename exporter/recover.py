@@ -92,7 +92,7 @@ def read_folded(model: ModelFiles) -> SiamRPN:
         if conv.bias is not None:
             conv.bias.data.zero_()
         norm.bias.data.copy_(bias)
-        norm.running_var.fill_(1.0 - norm.eps)  # type: ignore[union-attr, operator]
+        norm.running_var.fill_(1.0 - norm.eps)  # type: ignore[union-attr]
     return net
 
 
@@ -113,7 +113,7 @@ def rebase_norms(net: nn.Module, batches: Iterable[Pairs]) -> None:
     for norm in norms:
         mean = torch.stack([m for m, _ in found[norm]]).mean(0)
         var = torch.stack([v for _, v in found[norm]]).mean(0)
-        norm.bias += mean
+        norm.bias.add_(mean)
         norm.weight.copy_((var + norm.eps).sqrt())
         norm.running_mean.copy_(mean)  # type: ignore[union-attr]
         norm.running_var.copy_(var)  # type: ignore[union-attr]

@@ -86,6 +86,19 @@ def load_into(module: torch.nn.Module, state: Mapping[str, Any], origin: str) ->
     module.load_state_dict({**wanted, **state})
 
 
+def take_over(module: torch.nn.Module, path: Path) -> None:
+    """Load a whole network, or a backbone alone (the rest stays as it was made).
+
+    Raises:
+        ModelFileError: the file is missing, damaged or of another network.
+    """
+    content = load_checkpoint(path)
+    state = content.get("state_dict", content)
+    if all(str(name).startswith("backbone.") for name in state):
+        state = {**module.state_dict(), **state}
+    load_into(module, state, str(path))
+
+
 def _named(keys: list[str], label: str, most: int = 3) -> str:
     if not keys:
         return ""

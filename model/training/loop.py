@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from model.errors import InputError, MlkdError
 from model.nets.baselines import Network, build_baseline
-from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
+from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint, take_over
 from model.training.config import TrainConfig
 from model.training.losses import base_losses
 from model.training.optim import Schedule, WeightAverage, make_optimizer, set_learning_rate
@@ -130,19 +130,10 @@ def make_state(config: TrainConfig, device: torch.device, init: Path | None) -> 
     """Make the network, its average and the optimiser, from scratch or from a checkpoint."""
     net = build_baseline(config.network, config.tracker.anchors_per_cell)
     if init is not None:
-        _take_over(net, init)
+        take_over(net, init)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = WeightAverage(net, config.optim.ema) if config.optim.ema > 0 else None
     return TrainState(net, average, make_optimizer(net, config.optim))
-
-
-def _take_over(net: Network, path: Path) -> None:
-    """Load a whole network, or a backbone alone (the rest stays as it was made)."""
-    content = load_checkpoint(path)
-    state = content.get("state_dict", content)
-    if all(str(name).startswith("backbone.") for name in state):
-        state = {**net.state_dict(), **state}
-    load_into(net, state, str(path))
 
 
 def _train(

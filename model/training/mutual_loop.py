@@ -15,7 +15,13 @@ from tqdm import tqdm
 
 from model.errors import InputError
 from model.nets.baselines import build_baseline
-from model.training.checkpoint import load_checkpoint, load_into, mean_state, save_checkpoint
+from model.training.checkpoint import (
+    load_checkpoint,
+    load_into,
+    mean_state,
+    save_checkpoint,
+    take_over,
+)
 from model.training.loop import Team, TrainingError, join_team
 from model.training.mutual_config import MutualConfig
 from model.training.mutual_step import Batch, RoomStep, room_step
@@ -107,15 +113,14 @@ def run_mutual(
 
 
 def make_room(config: MutualConfig, init: Path | None, device: torch.device) -> Room:
-    """Make the students, all with the same weights: the baseline's, or fresh ones.
+    """Make the students, all with the same weights: of `init` (a network or a backbone), or fresh.
 
     Raises:
         ModelFileError: `init` does not fit the students' network.
     """
     first = build_baseline(config.students.baseline, config.train.tracker.anchors_per_cell)
     if init is not None:
-        content = load_checkpoint(init)
-        load_into(first, content.get("state_dict", content), str(init))
+        take_over(first, init)
     students = []
     for name in config.students.names():
         net = copy.deepcopy(first)

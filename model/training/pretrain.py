@@ -14,9 +14,10 @@ from torch import nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from model.errors import InputError
+from model.errors import ConfigError, InputError
 from model.geometry import Image
-from model.nets.alexnet import AlexNet
+from model.nets import alexnet, compact
+from model.nets.baselines import build_baseline
 from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
 from model.training.config import TrainConfig
 from model.training.night import darken, sample_scene
@@ -29,6 +30,8 @@ _LONGEST_PX = 854
 _LEAST_SIDE_PX = 110.0
 _CALIBRATION_CROPS = 192
 _STUDENT_PX = 255
+CHANNELS = {"alexnet": alexnet.WIDTHS[-1], "compact": compact.CHANNELS}
+"""Baselines whose cell i looks at 8 i + 43 px, and the channels of their features."""
 
 
 class CropDataset(Dataset[dict[str, Image]]):
@@ -85,10 +88,20 @@ def _random_crop(image: Image, rng: np.random.Generator) -> Image:
 class Student(nn.Module):
     """The tracker's backbone and the projection that is thrown away afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str) -> None:
+        """Take the backbone of the named baseline.
+
+        Raises:
+            ConfigError: its cells do not look at the same places as AlexNet's.
+        """
         super().__init__()
-        self.backbone = AlexNet()
-        self.project = student_head()
+        if network not in CHANNELS:
+            raise ConfigError(
+                f"network is {network!r}: features are distilled on AlexNet's grid alone, expected "
+                f"{' or '.join(CHANNELS)}"
+            )
+        self.backbone: nn.Module = build_baseline(network).backbone
+        self.project = student_head(CHANNELS[network])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Predict the teacher's features [B x 152 x 22 x 22] of [B x 3 x 255 x 255]."""
@@ -121,7 +134,7 @@ def run_pretraining(
     dataset = CropDataset(config, root, report)
     for line in report.lines():
         tqdm.write(f"skipped: {line}")
-    student = Student().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = Student(config.network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = FeatureTeacher().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(student, teacher, make_optimizer(student, config.optim))
     if resume and latest.exists():

@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("efficientnet_lite_pytorch")
 
-from model.errors import InputError  # noqa: E402
+from model.errors import ConfigError, InputError  # noqa: E402
 from model.nets.alexnet import FIRST_CENTRE_PX, STRIDE  # noqa: E402
-from model.training.checkpoint import load_checkpoint  # noqa: E402
+from model.nets.baselines import build_baseline  # noqa: E402
+from model.training.checkpoint import load_checkpoint, take_over  # noqa: E402
 from model.training.config import TrainConfig  # noqa: E402
 from model.training.pretrain import CropDataset, run_pretraining  # noqa: E402
 from model.training.sources import DataReport  # noqa: E402
@@ -41,9 +42,10 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def make_config(night: float = 0.0, steps: int = 1) -> TrainConfig:
+def make_config(night: float = 0.0, steps: int = 1, network: str = "alexnet") -> TrainConfig:
     return TrainConfig.from_mapping(
         {
+            "network": network,
             "sources": [{"kind": "images", "path": "stills"}],
             "night": {"probability": night},
             "optim": {"steps": steps},
@@ -107,3 +109,18 @@ def test_a_run_leaves_a_backbone_and_resumes(root: Path, tmp_path: Path) -> None
     second = load_checkpoint(latest)
     assert second["step"] == 2
     torch.testing.assert_close(second["teacher"]["mean"], first["teacher"]["mean"])
+
+
+def test_the_compact_backbone_learns_too_and_starts_a_tracker(root: Path, tmp_path: Path) -> None:
+    config = make_config(network="compact")
+    latest = run_pretraining(config, root, tmp_path, False, CPU, strict=False)
+    net = build_baseline("compact")
+    take_over(net, latest)
+    wanted = load_checkpoint(latest)["state_dict"]["backbone.stem.0.weight"]
+    torch.testing.assert_close(net.state_dict()["backbone.stem.0.weight"], wanted)
+
+
+def test_a_network_on_another_grid_is_refused(root: Path, tmp_path: Path) -> None:
+    config = make_config(network="efficientnet_lite0")
+    with pytest.raises(ConfigError, match="alexnet or compact"):
+        run_pretraining(config, root, tmp_path, False, CPU, strict=False)
