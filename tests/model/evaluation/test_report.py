@@ -22,7 +22,7 @@ from model.evaluation.document import Cell, Heading, Table, render_markdown, slu
 from model.evaluation.metrics import score_sequence
 from model.evaluation.paper import paper_tables, printed_blocks, recomputed_deltas
 from model.evaluation.pictures import draw_boxes, frame_pictures
-from model.evaluation.plots import plot_curves
+from model.evaluation.plots import plot_cle, plot_curves
 from model.evaluation.report import ReportOptions, make_report
 from model.evaluation.runs import TrackRun
 from model.evaluation.sequences import Sequence, read_video_sequence
@@ -168,6 +168,7 @@ def test_the_report_is_whole(tmp_path: Path, sequence: Sequence, lost: Float64) 
         "this machine",
         "the line is at 20 px",
         "rank correlation",
+        "SR0.75",
         "frame 9: 90 px off",
         "as printed",
     ):
@@ -180,6 +181,23 @@ def test_the_report_is_whole(tmp_path: Path, sequence: Sequence, lost: Float64) 
     assert anchors <= set(re.findall(r'id="([^"]+)"', html))
     for name in re.findall(r"\(figures/([^)]+)\)", markdown):
         assert (tmp_path / "report" / "figures" / name).stat().st_size > 500
+
+
+def test_the_best_figures_are_marked(sequence: Sequence, lost: Float64) -> None:
+    pytest.importorskip("matplotlib")
+    runs = [scored_run("ours", sequence, lost), scored_run("KCF", sequence, sequence.truth)]
+    table = next(b for b in make_report(runs, ReportOptions("ours")) if isinstance(b, Table))
+    rows = {row[0].text: dict(zip(table.headings, row, strict=True)) for row in table.rows}
+    for figure in ("success AUC", "prec@20", "AO", "SR0.5", "CLE px"):
+        assert rows["KCF"][figure].best
+        assert not rows["ours"][figure].best
+    assert (rows["KCF"]["CLE px"].text, rows["ours"]["CLE px"].text) == ("0.0", "20.0")
+    assert not rows["KCF"]["tracker"].best
+
+
+def test_errors_of_a_tracker_without_any_answer_are_drawn(sequence: Sequence) -> None:
+    pytest.importorskip("matplotlib")
+    assert b"20 px" in plot_cle({"x": np.full(10, np.nan)}, "title")
 
 
 def test_a_plot_is_the_same_each_time() -> None:
