@@ -25,7 +25,7 @@ from model.evaluation.metrics import (
     SetScore,
     success_steps,
 )
-from model.evaluation.paper import printed_blocks
+from model.evaluation.paper import measured_rows, printed_blocks
 from model.evaluation.pictures import frame_pictures
 from model.evaluation.plots import plot_calibration, plot_cle, plot_curves
 from model.evaluation.sequences import sequence_label
@@ -86,7 +86,7 @@ def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
     blocks += _cle_blocks(scored, options)
     blocks += _calibration_blocks(scored)
     if options.paper:
-        blocks += [Heading("The paper's rows, as printed"), *printed_blocks()]
+        blocks += [Heading("The paper's rows, as printed"), *printed_blocks(measured_rows(scored))]
     return blocks
 
 

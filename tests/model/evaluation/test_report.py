@@ -20,12 +20,12 @@ from model.evaluation.box_files import Float64
 from model.evaluation.darkened import darken_sequence
 from model.evaluation.document import Cell, Heading, Table, render_markdown, slug, write_report
 from model.evaluation.metrics import score_sequence
-from model.evaluation.paper import paper_tables, printed_blocks, recomputed_deltas
+from model.evaluation.paper import measured_rows, paper_tables, printed_blocks, recomputed_deltas
 from model.evaluation.pictures import draw_boxes, frame_pictures
 from model.evaluation.plots import plot_cle, plot_curves
 from model.evaluation.report import ReportOptions, make_report
 from model.evaluation.runs import TrackRun
-from model.evaluation.sequences import Sequence, read_video_sequence
+from model.evaluation.sequences import NIGHT, Sequence, read_video_sequence
 from model.evaluation.table import ScoredRun
 
 MakeVideo = Callable[[Path, int], Float64]
@@ -134,6 +134,25 @@ def test_the_paper_is_marked_as_printed() -> None:
         if abs(p - q) > 0.051
     ]
     assert differ == [("OCC", 2, 21.7, 18.8)]
+
+
+def test_rows_measured_on_the_set_of_the_paper_stand_beside_its_rows(sequence: Sequence) -> None:
+    other = scored_run("ours", sequence, sequence.truth)
+    assert measured_rows([other]) == []
+    assert "nothing here was measured on UAVDark135" in render_markdown(printed_blocks(), "f")
+    night = replace(
+        sequence, dataset="UAVDark135", condition=NIGHT, attributes=frozenset({"LR", "ARC"})
+    )
+    found = measured_rows([scored_run("ours", night, sequence.truth), other])
+    text = render_markdown(printed_blocks(found), "f")
+    row = next(
+        x for x in text.splitlines() if x.startswith("| ours (measured, 1 of 135 sequences)")
+    )
+    cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    low_resolution = 3 * paper_tables()["attributes"].index("LR")
+    assert cells[low_resolution : low_resolution + 3] == ["1.000", "1.000", "0.952"]
+    assert cells.count("-") == 12  # the other four attributes
+    assert "| ours (measured, 1 of 135 sequences) | 0.952 | 1.000 | 1.000 | 100.0 |" in text
 
 
 def test_slugs_and_tables() -> None:
