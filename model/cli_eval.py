@@ -244,7 +244,7 @@ def _add_data(sub: Subparsers[argparse.ArgumentParser]) -> None:
         type=Path,
         metavar="CSV",
         help="sequence,frames,x,y,w,h of each sequence; default: the set's file in "
-        "$MLKD_SHARED/data/ope-oracle/night-init-boxes, if there",
+        "$MLKD_SHARED/data/ope-oracle/night-init-boxes (../shared without MLKD_SHARED), if there",
     )
     check.set_defaults(run=_lazy("model.evaluation.cli_data", "check"))
     listing = verbs.add_parser("list", help="name the sets that are known")

@@ -12,6 +12,8 @@ from model.backend import Backend
 from model.config import TrackerConfig
 from model.errors import InputError
 from model.evaluation.box_files import Float64, write_boxes
+from model.evaluation.cli_data import find_known
+from model.evaluation.data_check import Known
 from model.evaluation.peers import TrackerSpec
 from model.evaluation.selection import (
     RANGES,
@@ -151,6 +153,19 @@ def test_select_ranks_candidates(
         mlkd(*words, "--data", data, "--set", "DTB70", "--out", tmp_path / "o")
 
 
+def test_a_night_test_set_is_known_in_the_plain_layout(
+    tmp_path: Path, make_video: MakeVideo
+) -> None:
+    make_video(tmp_path / "data" / "UAVDark135" / "a", 3)
+    make_video(tmp_path / "data" / "DTB70" / "b", 3)
+    words = ("eval", "select", "--candidate", "kcf", "--data", tmp_path / "data", "--quiet")
+    with pytest.raises(InputError, match="UAVDark135 is a test set"):
+        mlkd(*words, "--out", tmp_path / "o")
+    assert mlkd(*words, "--out", tmp_path / "o", "--allow-test-set") == 0
+    record = json.loads((tmp_path / "o" / "selection.json").read_text())
+    assert record["selection"] == "selected on the test set UAVDark135"
+
+
 def test_report_names_the_selection(
     tmp_path: Path, data: Path, engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -203,6 +218,21 @@ def test_score_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (tmp_path / "G" / "a" / "a_001.txt").read_text() == (
         "1.000,2.000,30.000,40.000\n2.000,2.000,30.000,40.000\n"
     )
+
+
+def test_what_is_known_of_a_set_is_found_beside_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shared" / "data" / "ope-oracle" / "night-init-boxes"
+    folder.mkdir(parents=True)
+    (folder / "NAT2021.csv").write_text("sequence,frames,x,y,w,h\na,5,60,50,24,24\n")
+    (tmp_path / "house").mkdir()
+    monkeypatch.chdir(tmp_path / "house")
+    monkeypatch.delenv("MLKD_SHARED", raising=False)
+    assert find_known("NAT2021-test", None) == {"a": Known(5, (60, 50, 24, 24))}
+    assert find_known("NAT2021-train", None) is None
+    monkeypatch.setenv("MLKD_SHARED", str(tmp_path / "nowhere"))
+    assert find_known("NAT2021-test", None) is None
 
 
 def test_data_verbs(
