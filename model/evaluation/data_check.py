@@ -173,7 +173,7 @@ def check_video_length(sequence: Sequence) -> Iterator[Finding]:
         count = sum(1 for _ in sequence.frames)
     except DataFileError:
         return  # told already: the first frame cannot be read
-    if count < len(sequence):
+    if 0 < count < len(sequence):  # none at all is told already
         text = f"{count} frames decode: expected {len(sequence)}, one a box"
         yield Finding("missing", sequence.name, text)
     elif count > len(sequence):
@@ -234,9 +234,13 @@ def check_sequence(sequence: Sequence) -> Iterator[Finding]:
     if thin.any():
         yield Finding("odd", sequence.name, f"{_lines(thin)}: width or height of 0 or below")
     try:
-        image = next(iter(sequence.frames))
+        image = next(iter(sequence.frames), None)
     except DataFileError as error:
         yield Finding("missing", sequence.name, str(error))
+        return
+    if image is None:
+        text = f"{sequence.frames.source}: expected {len(sequence)} frames, found none"
+        yield Finding("missing", sequence.name, text)
         return
     height, width = image.shape[:2]
     if box.x >= width or box.y >= height or box.x + box.w <= 0 or box.y + box.h <= 0:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -331,6 +332,18 @@ def test_plain_videos_are_checked(
     assert "5 frames decode: expected 6" in findings[2].text
 
 
+def test_a_video_without_a_frame_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "a"
+    folder.mkdir(parents=True)
+    put(folder / "groundtruth.txt", "60,50,24,24\n" * 4)
+    path = folder / "video.avi"
+    cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240)).release()
+    _, findings = check_dataset("videos", tmp_path)
+    assert [(f.kind, f.text) for f in findings] == [
+        ("missing", f"{path}: expected 4 frames, found none")
+    ]
+
+
 def test_halves_of_plain_sequences_are_told(
     tmp_path: Path, make_video: Callable[[Path, int], Float64]
 ) -> None:
@@ -401,6 +414,7 @@ def test_crop511(tmp_path: Path) -> None:
         ("[]", "an object of videos, found list"),
         ('{"v": {"00": {"1": [1, 2, 3]}}}', "4 numbers x1, y1, x2, y2 at v/00/1"),
         ('{"v": {"00": {"1": [5, 5, 5, 9]}}}', "a box with area at v/00/1"),
+        ('{"v": {"00": {"1": [5, 5, NaN, 9]}}}', "a box with area at v/00/1"),
         ('{"v": {"00": {"1": [1, 1, 5, 9]}}}', "000001.00.x.jpg: expected the crop"),
     ],
 )

@@ -129,8 +129,11 @@ def test_an_interrupted_sequence_is_not_finished(
     path = result_path(out, data[0], "ours")
     meta = json.loads((path.parent / "meta" / "a.json").read_text())
     assert is_finished(out, data[0], "ours", meta["fingerprint"])
-    (path.parent / "meta" / "a.json").write_text("{")
-    assert not is_finished(out, data[0], "ours", meta["fingerprint"])
+    for text in ("{", "[]"):
+        (path.parent / "meta" / "a.json").write_text(text)
+        assert not is_finished(out, data[0], "ours", meta["fingerprint"])
+        with pytest.raises(InputError, match=r"a\.json: expected (a )?JSON"):
+            read_run(out, data[0], "ours")
 
 
 def test_darkened_results_stand_apart(
