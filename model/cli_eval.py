@@ -83,8 +83,19 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     """What a run needs beyond its data."""
     parser.add_argument("--engine", default="auto", help="runtime of engines (default: auto)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    _add_cores(parser)
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of results")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_cores(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cores",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cores of each process (default: 1, so that speeds do not depend on --jobs)",
+    )
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +144,11 @@ def _add_report(verbs: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--worst", type=int, default=1, help="pictures a sequence (default: 1)")
     parser.add_argument("--paper", action="store_true", help="add the paper's rows, as printed")
     parser.add_argument(
-        "--selection", type=Path, help="selection.json of ours: how it was chosen is then said"
+        "--selection",
+        type=Path,
+        metavar="FILE",
+        help="selection.json of ours: how it was chosen is then said (default: that of RESULTS, "
+        "if there)",
     )
     parser.set_defaults(run=_lazy("model.evaluation.cli_runs", "report"))
 
@@ -214,6 +229,7 @@ def _add_bench(verbs: Subparsers[argparse.ArgumentParser]) -> None:
     _add_data_options(parser)
     parser.add_argument("--engine", default="auto", help="runtime of engines (default: auto)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    _add_cores(parser)
     parser.set_defaults(run=_lazy("model.evaluation.cli_bench", "bench"))
 
 
@@ -228,7 +244,7 @@ def _add_data(sub: Subparsers[argparse.ArgumentParser]) -> None:
         type=Path,
         metavar="CSV",
         help="sequence,frames,x,y,w,h of each sequence; default: the set's file in "
-        "$MLKD_SHARED/data/ope-oracle/night-init-boxes, if there",
+        "$MLKD_SHARED/data/ope-oracle/night-init-boxes (../shared without MLKD_SHARED), if there",
     )
     check.set_defaults(run=_lazy("model.evaluation.cli_data", "check"))
     listing = verbs.add_parser("list", help="name the sets that are known")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.evaluation.box_files import read_lines, split_row
-from model.evaluation.errors import DataFileError
+from model.evaluation.box_files import read_lines, read_rows, split_row
+from model.evaluation.errors import DataFileError, LengthError
 
 UAV12 = ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB")
 NAT12 = ("ARC", "BC", "CM", "FM", "FOC", "IV", "LAI", "OV", "POC", "SV", "SOB", "VC")
@@ -20,14 +20,25 @@ LASOT14 = (
     *("IV", "POC", "DEF", "MB", "CM", "ROT", "BC"),
     *("VC", "SV", "FOC", "FM", "OV", "LR", "ARC"),
 )
+GOT3 = ("ABS", "COV", "CUT")
 VISDRONE12 = ("ARC", "BC", "CM", "FM", "FOC", "IV", "LR", "OV", "POC", "SOB", "SV", "VC")
 
+GOT_LABELS = {
+    "ABS": ("absence.label", 0),
+    "COV": ("cover.label", 8),
+    "CUT": ("cut_by_image.label", 0),
+}
+"""Of each of `GOT3` the file of frames, and the value that a frame without it has."""
+
 MEANINGS = {
+    "ABS": "absent in some frames",
     "ARC": "aspect ratio change",
     "ARV": "aspect ratio variation",
     "BC": "background clutter",
     "CM": "camera motion",
+    "COV": "covered in some frames",
     "CR": "camera rotation",
+    "CUT": "cut by the picture in some frames",
     "DEF": "deformation",
     "FCM": "fast camera motion",
     "FM": "fast motion",
@@ -71,6 +82,41 @@ def read_attributes(path: Path, names: Listing[str]) -> frozenset[str]:
         if value not in ("0", "1"):
             raise DataFileError(path, f"0 or 1 for {name}", repr(value[:20]), 1)
     return frozenset(name for name, value in zip(names, values, strict=True) if value == "1")
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Read names of attributes, as `SV, OCC`, with commas or spaces between.
+
+    Raises:
+        DataFileError: a name is not among `MEANINGS`.
+    """
+    names = set()
+    for number, line in enumerate(read_lines(path), start=1):
+        for name in line.replace(",", " ").split():
+            if name not in MEANINGS:
+                raise DataFileError(path, f"some of {', '.join(MEANINGS)}", repr(name[:20]), number)
+            names.add(name)
+    return frozenset(names)
+
+
+def read_frame_labels(folder: Path, frames: int) -> frozenset[str]:
+    """Read GOT-10k's labels of frames: a sequence has what any of its frames has.
+
+    Raises:
+        LengthError: labels and frames are not as many.
+        DataFileError: a label is no number.
+    """
+    found = set()
+    for name, (file, usual) in GOT_LABELS.items():
+        path = folder / file
+        if not path.is_file():
+            continue
+        values = read_rows(path, 1)[:, 0]
+        if len(values) != frames:
+            raise LengthError(path, f"{frames} labels, one a frame", str(len(values)))
+        if (values != usual).any():
+            found.add(name)
+    return frozenset(found)
 
 
 def read_flags(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

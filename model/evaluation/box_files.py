@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from model.evaluation.errors import DataFileError
 
 Float64 = npt.NDArray[np.float64]
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?nan|[-+]?inf", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?nan", re.IGNORECASE)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -82,6 +83,8 @@ def parse_rows(
         if len(values) != columns or not all(_NUMBER.fullmatch(value) for value in values):
             raise _row_error(path, number, line, values, separator, columns)
         rows.append([float(value) for value in values])
+        if any(math.isinf(value) for value in rows[-1]):
+            raise DataFileError(path, "finite numbers", repr(line.strip()[:60]), number)
     return np.asarray(rows, np.float64)
 
 
@@ -107,13 +110,14 @@ def _is_mixed(value: str) -> bool:
 
 
 def read_rows(path: Path, columns: int | None = None) -> Float64:
-    """Read a file of number rows; see `parse_rows`."""
+    """Read a file of number rows, none of them infinite; see `parse_rows`."""
     lines = read_lines(path)
     try:
         # The common case, ten times faster than the careful way; anything odd falls through.
         if lines and all("," in line for line in lines):
             table = np.loadtxt(lines, np.float64, comments=None, delimiter=",", ndmin=2)
-            if len(table) == len(lines) and columns in (None, table.shape[1]):
+            fits = len(table) == len(lines) and columns in (None, table.shape[1])
+            if fits and not np.isinf(table).any():
                 return table
     except ValueError:
         pass

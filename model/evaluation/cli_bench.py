@@ -54,7 +54,9 @@ def bench(arguments: argparse.Namespace) -> int:
     specs = [parse_spec(text, arguments.engine) for text in arguments.trackers]
     sequences = load_sequences(arguments)
     print(machine_name())
-    scaling = measure_scaling(specs, sequences, arguments.jobs, arguments.open_backend)
+    scaling = measure_scaling(
+        specs, sequences, arguments.jobs, arguments.open_backend, arguments.cores
+    )
     for line in scaling.lines():
         print(line)
     print(f"metrics of {METRIC_FRAMES} frames: {measure_metrics(METRIC_FRAMES):.2f} s")
@@ -62,18 +64,22 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def measure_scaling(
-    specs: list[TrackerSpec], sequences: list[Sequence], jobs: int, open_backend: Opener | None
+    specs: list[TrackerSpec],
+    sequences: list[Sequence],
+    jobs: int,
+    open_backend: Opener | None,
+    cores: int = 1,
 ) -> Scaling:
     """Run the same evaluation with `jobs` processes and with one, start-up included.
 
-    One process may use all cores: a tracker that threads well leaves less to gain.
+    Each process has `cores` cores, the single one too.
     """
     frames = sum(len(s) for s in sequences) * len(specs)
     times = []
     for count in (jobs, 1):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            run_ope(specs, sequences, Path(folder), count, open_backend)
+            run_ope(specs, sequences, Path(folder), count, open_backend, None, cores)
             times.append(time.perf_counter() - start)
     return Scaling(frames, times[1], times[0], jobs)
 

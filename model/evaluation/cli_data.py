@@ -55,9 +55,7 @@ def find_known(name: str, path: Path | None) -> dict[str, Known] | None:
     """Read the known names, lengths and first boxes of a set; None where they are not at hand."""
     if path is not None:
         return read_known(path)
-    shared = os.environ.get("MLKD_SHARED")
-    if shared is None:
-        return None
+    shared = Path(os.environ.get("MLKD_SHARED") or "../shared")
     stem = name.removesuffix("-test")
-    place = Path(shared) / "data" / "ope-oracle" / "night-init-boxes" / f"{stem}.csv"
+    place = shared / "data" / "ope-oracle" / "night-init-boxes" / f"{stem}.csv"
     return read_known(place) if place.is_file() else None

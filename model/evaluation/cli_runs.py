@@ -28,7 +28,8 @@ from model.evaluation.result_formats import (
     write_result,
 )
 from model.evaluation.runs import set_folder
-from model.evaluation.sequences import DAY, Sequence
+from model.evaluation.selection import SELECTION_FILE
+from model.evaluation.sequences import DAY, Sequence, sequence_label
 from model.evaluation.table import ScoredRun, format_table, make_rows, rows_as_json, score_runs
 
 
@@ -90,12 +91,20 @@ def run(arguments: argparse.Namespace) -> int:
     sequences = load_sequences(arguments)
     total = sum(len(s) for s in sequences) * len(specs)
     with progress_bar(total, arguments.quiet) as progress:
-        run_ope(specs, sequences, arguments.out, arguments.jobs, arguments.open_backend, progress)
+        run_ope(
+            specs,
+            sequences,
+            arguments.out,
+            arguments.jobs,
+            arguments.open_backend,
+            progress,
+            arguments.cores,
+        )
     names = [spec.name for spec in specs]
     scored = score_runs(arguments.out, names, sequences, Convention(arguments.convention))
     for name in formats:
         _write_format(name, arguments.out, scored)
-    print(f"{machine_name()}; {arguments.jobs} process(es)")
+    print(f"{machine_name()}; {arguments.jobs} process(es) with {arguments.cores} core(s) each")
     _print_table(scored, arguments)
     return 0
 
@@ -126,7 +135,12 @@ def report(arguments: argparse.Namespace) -> int:
     sequences = load_sequences(arguments)
     convention = Convention(arguments.convention)
     scored = score_runs(arguments.results, arguments.trackers, sequences, convention)
-    notes = (selection_note(arguments.selection),) if arguments.selection else ()
+    notes: tuple[str, ...] = ()
+    record = arguments.results / SELECTION_FILE
+    if arguments.selection is not None:
+        notes = selection_notes(arguments.selection, sequences)
+    elif record.is_file():
+        notes = selection_notes(record, sequences, arguments.trackers)
     options = ReportOptions(
         ours=arguments.trackers[0],
         convention=convention,
@@ -141,21 +155,44 @@ def report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def selection_note(path: Path) -> str:
-    """How the tracker was chosen, from its `selection.json`.
+def selection_notes(
+    path: Path, sequences: list[Sequence], trackers: list[str] | None = None
+) -> tuple[str, ...]:
+    """How a tracker was chosen, from its `selection.json`, and whether on what is reported.
+
+    Args:
+        path: the file.
+        sequences: what is reported.
+        trackers: nothing is said where none of these was chosen; None says it in any case.
 
     Raises:
         InputError: no such file, or none that a selection wrote.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return f"{record['best']['name']} was {record['selection']}"
+        name, how = str(record["best"]["name"]), str(record["selection"])
+        used = {str(text) for text in record["sequences"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path}: expected the selection.json that eval select wrote") from None
+    if trackers is not None and name not in trackers:
+        return ()
+    again = sum(sequence_label(sequence) in used for sequence in sequences)
+    if not again:
+        return (f"{name} was {how}",)
+    share = f"{again} of the {len(sequences)} sequences below were among those it was selected on"
+    return (f"{name} was {how}", f"{share}: its figures there are no test")
 
 
 def score(arguments: argparse.Namespace) -> int:
-    """Score results made elsewhere."""
+    """Score results made elsewhere.
+
+    Raises:
+        InputError: two folders have one name, or results do not fit.
+    """
+    names = [folder.resolve().name for folder in arguments.folders]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{names.count(name)} folders are called {name}: expected one a name")
     sequences = read_annotations(arguments.anno, arguments.set_name)
     scored = [
         item

@@ -11,6 +11,7 @@ from model.errors import InputError
 from model.evaluation.cli_runs import load_sequences, progress_bar
 from model.evaluation.peers import TrackerSpec, parse_spec
 from model.evaluation.selection import (
+    SELECTION_FILE,
     check_hygiene,
     grid_configs,
     parse_grid,
@@ -19,6 +20,7 @@ from model.evaluation.selection import (
     selection_record,
     trial_specs,
 )
+from model.evaluation.sequences import NIGHT
 
 
 def select(arguments: argparse.Namespace) -> int:
@@ -50,19 +52,29 @@ def _own_config(spec: TrackerSpec, arguments: argparse.Namespace) -> TrackerConf
 
 
 def _rank(arguments: argparse.Namespace, specs: Listing[TrackerSpec]) -> int:
-    label = check_hygiene([arguments.set_name], arguments.allow_test_set)
+    check_hygiene([arguments.set_name], arguments.allow_test_set)
     sequences = load_sequences(arguments)
+    # Day videos of a test set may serve as a validation list of the user's own; at night the
+    # test sets are what is reported, in whatever layout they come.
+    at_night = sorted({s.dataset for s in sequences if s.condition == NIGHT})
+    label = check_hygiene([arguments.set_name, *at_night], arguments.allow_test_set)
     total = sum(len(s) for s in sequences) * len(specs)
     with progress_bar(total, arguments.quiet) as progress:
         ranking = rank_candidates(
-            specs, sequences, arguments.out, arguments.jobs, arguments.open_backend, progress
+            specs,
+            sequences,
+            arguments.out,
+            arguments.jobs,
+            arguments.open_backend,
+            progress,
+            arguments.cores,
         )
     for place, candidate in enumerate(ranking, start=1):
         parts = "  ".join(f"{c} {v['auc']:.3f}" for c, v in candidate.by_condition.items())
         print(f"{place:>3} {candidate.criterion:.4f}  {candidate.name}  ({parts})")
     record = selection_record(ranking, label, sequences)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "selection.json"
+    path = arguments.out / SELECTION_FILE
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"{label}; wrote {path}")
     print(json.dumps(record["best"]))

@@ -88,7 +88,7 @@ def _crop(root: Path, listing: Path, key: tuple[str, str, str], values: Any) -> 
         where = f"4 numbers x1, y1, x2, y2 at {video}/{track}/{frame}"
         raise DataFileError(listing, where, repr(values)[:60])
     x1, y1, x2, y2 = (float(v) for v in numbers)
-    if x2 <= x1 or y2 <= y1:
+    if not (0 < x2 - x1 < math.inf and 0 < y2 - y1 < math.inf):
         raise DataFileError(listing, f"a box with area at {video}/{track}/{frame}", repr(values))
     picture = root / video / f"{int(frame):06d}.{track}.x.jpg"
     if not picture.is_file():

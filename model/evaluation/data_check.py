@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Listing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,10 +14,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from model.evaluation.box_files import Float64
-from model.evaluation.datasets import find_dataset, is_plain, read_entry
+from model.evaluation.box_files import Float64, read_lines
+from model.evaluation.datasets import (
+    find_dataset,
+    is_plain,
+    list_pictures,
+    picture_number,
+    read_entry,
+)
 from model.evaluation.errors import DataFileError
+from model.evaluation.layouts import PICTURE_SUFFIXES, Entry
 from model.evaluation.sequences import (
+    VIDEO_SUFFIXES,
+    ImageFrames,
     Sequence,
     VideoFrames,
     read_video_sequence,
@@ -56,11 +68,7 @@ def read_known(path: Path) -> dict[str, Known]:
         DataFileError: the header or a row is another.
     """
     columns = ["sequence", "frames", "x", "y", "w", "h"]
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-    except FileNotFoundError:
-        raise DataFileError(path, "a CSV file of known sequences", "nothing") from None
+    rows = list(csv.reader(read_lines(path)))
     if not rows or rows[0] != columns:
         raise DataFileError(path, ",".join(columns), ",".join(rows[0]) if rows else "nothing", 1)
     return dict(_known_row(path, number, row) for number, row in enumerate(rows[1:], start=2))
@@ -86,36 +94,65 @@ def check_dataset(
     Raises:
         InputError: the set is unknown, or nothing of it is below `root`.
     """
-    loaders = list_loaders(name, root)
+    if is_plain(name):
+        folders = video_folders(root)
+        loaders: list[tuple[str, Load]] = [
+            (f"{f.resolve().parent.name}/{f.name}", partial(read_video_sequence, f))
+            for f in folders
+        ]
+        left_over = unused_videos(root, folders)
+        loose = False
+    else:
+        data_set = find_dataset(name)
+        entries = data_set.entries(root)
+        if not entries:
+            raise DataFileError(root, f"sequences of {data_set.name}", "none")
+        loaders = [(entry.name, partial(read_entry, entry, data_set)) for entry in entries]
+        loose = data_set.loose
+        left_over = [] if loose else unused_pictures(entries)
     findings: list[Finding] = []
-    for done, (sequence_name, load) in enumerate(loaders.items(), start=1):
-        findings.extend(_check_one(sequence_name, load, (known or {}).get(sequence_name)))
+    for done, (sequence_name, load) in enumerate(loaders, start=1):
+        findings.extend(_check_one(sequence_name, load, (known or {}).get(sequence_name), loose))
         if progress is not None:
             progress(done, len(loaders))
+    findings.extend(left_over)
+    names = Counter(sequence_name for sequence_name, _ in loaders)
+    for sequence_name in (n for n, count in names.items() if count > 1):
+        text = f"{names[sequence_name]} sequences of this name: expected one"
+        findings.append(Finding("missing", sequence_name, text))
     if known is not None:
-        findings.extend(_compare_names(set(loaders), known, name))
+        findings.extend(_compare_names(set(names), known, name))
     return len(loaders), findings
 
 
-def list_loaders(name: str, root: Path) -> dict[str, Load]:
-    """What reads each sequence of a set, by its name.
-
-    Raises:
-        InputError: the set is unknown, or nothing of it is below `root`.
-    """
-    if is_plain(name):
-        return {
-            f"{folder.parent.name}/{folder.name}": partial(read_video_sequence, folder)
-            for folder in video_folders(root)
-        }
-    data_set = find_dataset(name)
-    entries = data_set.entries(root)
-    if not entries:
-        raise DataFileError(root, f"sequences of {data_set.name}", "none")
-    return {entry.name: partial(read_entry, entry, data_set) for entry in entries}
+def unused_videos(root: Path, folders: Listing[Path]) -> list[Finding]:
+    """Videos below `root` without boxes beside them."""
+    videos = (p for p in sorted(root.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES)
+    return [
+        Finding("odd", str(p.relative_to(root)), "a video without groundtruth.txt beside it")
+        for p in videos
+        if p.parent not in folders
+    ]
 
 
-def _check_one(name: str, load: Load, known: Known | None) -> Iterator[Finding]:
+def unused_pictures(entries: Listing[Entry]) -> list[Finding]:
+    """Folders of pictures beside those of the sequences that no boxes belong to."""
+    used = {entry.pictures for entry in entries}
+    inner = {f.name for f in used} & {"img", "imgs"}
+    findings = []
+    for parent in sorted({f.parent.parent if f.name in inner else f.parent for f in used}):
+        for folder in sorted(p for p in parent.iterdir() if p.is_dir()):
+            places = [folder, *(folder / name for name in inner)]
+            if not used & set(places) and any(_holds_pictures(p) for p in places):
+                findings.append(Finding("odd", folder.name, f"{folder}: pictures without boxes"))
+    return findings
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return folder.is_dir() and any(p.suffix.lower() in PICTURE_SUFFIXES for p in folder.iterdir())
+
+
+def _check_one(name: str, load: Load, known: Known | None, loose: bool) -> Iterator[Finding]:
     try:
         sequence = load()
     except DataFileError as error:
@@ -124,6 +161,8 @@ def _check_one(name: str, load: Load, known: Known | None) -> Iterator[Finding]:
     yield from check_sequence(sequence)
     if isinstance(sequence.frames, VideoFrames):
         yield from check_video_length(sequence)
+    if isinstance(sequence.frames, ImageFrames):
+        yield from check_pictures(sequence.name, sequence.frames, loose)
     if known is not None:
         yield from compare_known(sequence, known)
 
@@ -134,12 +173,47 @@ def check_video_length(sequence: Sequence) -> Iterator[Finding]:
         count = sum(1 for _ in sequence.frames)
     except DataFileError:
         return  # told already: the first frame cannot be read
-    if count < len(sequence):
+    if 0 < count < len(sequence):  # none at all is told already
         text = f"{count} frames decode: expected {len(sequence)}, one a box"
         yield Finding("missing", sequence.name, text)
     elif count > len(sequence):
         text = f"{count} frames decode, {len(sequence)} are annotated: the rest is not used"
         yield Finding("odd", sequence.name, text)
+
+
+def check_pictures(name: str, frames: ImageFrames, loose: bool) -> Iterator[Finding]:
+    """Look at the names and the first bytes of all pictures of a sequence.
+
+    Args:
+        name: of the sequence.
+        frames: those that belong to boxes.
+        loose: more pictures than boxes are no finding.
+    """
+    broken = [str(p) for p in frames.paths if not _looks_like_picture(p)]
+    if broken:
+        yield Finding("missing", name, f"{_some(broken)}: expected a picture, found something else")
+    numbers = [picture_number(p.stem) for p in frames.paths]
+    pairs = list(itertools.pairwise(numbers))
+    step = min((b - a for a, b in pairs), default=1)  # a set may keep every third number
+    gaps = [str(a + step) for a, b in pairs if b != a + step]
+    if gaps:
+        yield Finding("odd", name, f"the numbers of the pictures have gaps at {_some(gaps)}")
+    surplus = len(list_pictures(frames.source)) - len(frames.paths)
+    if surplus and not loose:
+        yield Finding("odd", name, f"{surplus} more pictures than boxes: the rest is not used")
+
+
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+"""First bytes of JPEG, PNG and BMP."""
+
+
+def _looks_like_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8).startswith(_SIGNATURES)
+
+
+def _some(names: Listing[str]) -> str:
+    return ", ".join(names[:5]) + (f" … ({len(names)} in all)" if len(names) > 5 else "")
 
 
 def check_sequence(sequence: Sequence) -> Iterator[Finding]:
@@ -160,9 +234,13 @@ def check_sequence(sequence: Sequence) -> Iterator[Finding]:
     if thin.any():
         yield Finding("odd", sequence.name, f"{_lines(thin)}: width or height of 0 or below")
     try:
-        image = next(iter(sequence.frames))
+        image = next(iter(sequence.frames), None)
     except DataFileError as error:
         yield Finding("missing", sequence.name, str(error))
+        return
+    if image is None:
+        text = f"{sequence.frames.source}: expected {len(sequence)} frames, found none"
+        yield Finding("missing", sequence.name, text)
         return
     height, width = image.shape[:2]
     if box.x >= width or box.y >= height or box.x + box.w <= 0 or box.y + box.h <= 0:
@@ -198,6 +276,4 @@ def _outside(truth: Float64, width: int, height: int) -> Mask:
 
 
 def _lines(mask: Mask) -> str:
-    numbers = [str(i + 1) for i in np.flatnonzero(mask)]
-    shown = ", ".join(numbers[:5]) + (f" … ({len(numbers)} in all)" if len(numbers) > 5 else "")
-    return f"line {shown}"
+    return f"line {_some([str(i + 1) for i in np.flatnonzero(mask)])}"

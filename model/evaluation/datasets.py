@@ -20,6 +20,7 @@ from model.evaluation.sequences import (
     NIGHT,
     ImageFrames,
     Sequence,
+    check_unique,
     find_video_sequences,
 )
 
@@ -34,6 +35,7 @@ class DataSet:
         flags: names of attributes by number of columns, for a set released in several forms.
         night: recorded at night.
         test: its figures are published as results: selecting on it spoils them.
+        loose: has pictures without a box, or folders of pictures of other sets.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DataSet:
     flags: tuple[tuple[str, ...], ...] = ()
     night: bool = False
     test: bool = True
+    loose: bool = False
 
 
 _NIGHT_FLAGS = (attributes.MMOT5, attributes.NAT12)
@@ -55,20 +58,25 @@ _ALL = (
         "UAV123",
         partial(layouts.uav123, anno="UAV123", pictures="UAV123"),
         (attributes.UAV12,),
+        loose=True,
     ),
     DataSet(
-        "UAV20L", partial(layouts.uav123, anno="UAV20L", pictures="UAV123"), (attributes.UAV12,)
+        "UAV20L",
+        partial(layouts.uav123, anno="UAV20L", pictures="UAV123"),
+        (attributes.UAV12,),
+        loose=True,
     ),
     DataSet(
         "UAV123@10fps",
         partial(layouts.uav123, anno="UAV123_10fps", pictures="UAV123_10fps"),
         (attributes.UAV12,),
+        loose=True,
     ),
     DataSet("DTB70", layouts.folder_each, (attributes.DTB11,)),
     DataSet("UAVDT", layouts.uavdt, (attributes.UAVDT9,)),
-    DataSet("OTB100", layouts.folder_each, (attributes.OTB11,)),
+    DataSet("OTB100", layouts.folder_each, (attributes.OTB11,), loose=True),
     DataSet("LaSOT", layouts.lasot, (attributes.LASOT14,)),
-    DataSet("GOT-10k", layouts.got10k),
+    DataSet("GOT-10k", layouts.got10k, (attributes.GOT3,)),
     DataSet("VisDrone-SOT", layouts.visdrone, (attributes.VISDRONE12,)),
 )
 VIDEOS = "videos"
@@ -112,12 +120,12 @@ def read_dataset(name: str, root: Path) -> list[Sequence]:
         InputError: the set is unknown, a file is missing or malformed.
     """
     if is_plain(name):
-        return find_video_sequences(root)
+        return check_unique(find_video_sequences(root))
     data_set = find_dataset(name)
     entries = data_set.entries(root)
     if not entries:
         raise DataFileError(root, f"sequences of {data_set.name}", "none")
-    return [read_entry(entry, data_set) for entry in entries]
+    return check_unique([read_entry(entry, data_set) for entry in entries])
 
 
 def read_entry(entry: Entry, data_set: DataSet) -> Sequence:
@@ -139,9 +147,11 @@ def read_entry(entry: Entry, data_set: DataSet) -> Sequence:
     flags: frozenset[str] = frozenset()
     if entry.attributes is not None and data_set.flags:
         flags = _read_flags(entry.attributes, data_set)
+    if entry.labels is not None:
+        flags = attributes.read_frame_labels(entry.labels, len(truth))
     condition = NIGHT if data_set.night else DAY
     frames = ImageFrames(entry.pictures, tuple(chosen))
-    return Sequence(entry.name, data_set.name, frames, truth, flags, condition)
+    return Sequence(entry.name, data_set.name, frames, truth, flags, condition, entry.truth)
 
 
 def mark_absent(truth: Float64, entry: Entry) -> Float64:
@@ -172,10 +182,11 @@ def list_pictures(folder: Path) -> list[Path]:
     found = [p for p in folder.iterdir() if p.suffix.lower() in layouts.PICTURE_SUFFIXES]
     if not found:
         raise DataFileError(folder, "pictures", "none")
-    return sorted(found, key=lambda path: (_number(path.stem), path.name))
+    return sorted(found, key=lambda path: (picture_number(path.stem), path.name))
 
 
-def _number(stem: str) -> int:
+def picture_number(stem: str) -> int:
+    """The last number in a file's name; −1 without one."""
     digits = re.findall(r"\d+", stem)
     return int(digits[-1]) if digits else -1
 

@@ -82,9 +82,10 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;paddin
 background:#fff;color:#1b1f24}
 table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}
 caption{text-align:left;color:#57606a;padding-bottom:.3rem}
-th,td{border:1px solid #d0d7de;padding:.25rem .6rem;text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
-thead th{background:#f3f5f7}
+th,td{border:1px solid #d0d7de;padding:.25rem .6rem;text-align:right}
+td{white-space:nowrap}
+th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}
+thead th,thead th:first-child{background:#f3f5f7}
 figure{margin:.6rem .5% .6rem 0;display:inline-block;max-width:49%;vertical-align:top}
 figure img{max-width:100%;height:auto}
 figcaption{color:#57606a}figure:target{outline:3px solid #0969da}

@@ -49,7 +49,7 @@ def read_annotations(folder: Path, set_name: str | None = None) -> list[Sequence
         condition = NIGHT if data_set and data_set.night else DAY
         label = data_set.name if data_set else folder.resolve().parent.name
         truth = read_boxes(path)
-        sequences.append(Sequence(name, label, NoFrames(path), truth, flags, condition))
+        sequences.append(Sequence(name, label, NoFrames(path), truth, flags, condition, path))
     return sequences
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.evaluation.box_files import read_lines
 from model.evaluation.errors import DataFileError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -22,6 +23,7 @@ class Entry:
         start: number of the first annotated picture, from 1.
         attributes: file of flags, None where there is none.
         absent: files of flags that say in which frames the target cannot be seen.
+        labels: folder of GOT-10k's labels of frames, None where there are none.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Entry:
     start: int = 1
     attributes: Path | None = None
     absent: tuple[Path, ...] = ()
+    labels: Path | None = None
 
 
 # Parts of UAV123's long videos: number of the first picture of _1, _2, … at 30 fps.
@@ -161,10 +164,13 @@ def got10k(root: Path) -> list[Entry]:
             listing, "a list of sequences (give the folder of one split)", "nothing"
         )
     entries = []
-    for name in listing.read_text(encoding="utf-8").split():
-        absence = root / name / "absence.label"
+    for name in " ".join(read_lines(listing)).split():
+        folder = root / name
+        absence = folder / "absence.label"
         absent = (absence,) if absence.is_file() else ()
-        entries.append(Entry(name, root / name / "groundtruth.txt", root / name, absent=absent))
+        entries.append(
+            Entry(name, folder / "groundtruth.txt", folder, absent=absent, labels=folder)
+        )
     return entries
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Listing
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,21 +52,56 @@ class Job:
 
 
 def machine_name() -> str:
-    """Processor and number of cores this process may use."""
+    """Processor, and how many of its cores this process may use."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    count = len(_cores())
-    return f"{name}, {count} core{'s' if count > 1 else ''}"
+    count, total = len(_cores()), os.cpu_count() or 1
+    share = f"{count} of {total}" if count < total else f"{total}"
+    return f"{name}, {share} core{'s' if total > 1 else ''}"
 
 
 def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def share_cores(cores: Listing[int], jobs: int, each: int | None) -> list[list[int]]:
+    """Deal cores out to processes, in turns.
+
+    Args:
+        cores: what there is to deal.
+        jobs: processes.
+        each: cores of a process; None deals all of them out.
+    """
+    if each is None:
+        each = max(len(cores) // jobs, 1)
+    each = min(each, len(cores))
+    return [[cores[(job * each + k) % len(cores)] for k in range(each)] for job in range(jobs)]
+
+
+@contextmanager
+def held_to(share: Listing[int]) -> Iterator[None]:
+    """Hold this thread, those that it starts and OpenCV to some cores; undone at the end.
+
+    Engines take as many threads as they find cores: without this, each of several processes
+    would take all of them and they would fight.
+    """
+    before, threads = _cores(), cv2.getNumThreads()
+    pinned = hasattr(os, "sched_setaffinity")
+    if pinned:
+        os.sched_setaffinity(0, share)
+    cv2.setNumThreads(len(share))
+    try:
+        yield
+    finally:
+        if pinned:
+            os.sched_setaffinity(0, before)
+        cv2.setNumThreads(threads)
 
 
 def plan_jobs(
@@ -124,7 +159,8 @@ def track_sequence(
             scores[row, index] = np.nan if score is None else score
         seen = index + 1
     if seen < count:
-        raise LengthError(sequence.frames.source, f"{count} frames as annotated", f"{seen}")
+        expected = f"{count} frames, one a box of {sequence.boxes_file or 'its truth'}"
+        raise LengthError(sequence.frames.source, expected, f"{seen}")
     return [
         TrackRun(boxes[row], times_s[row], scores[row], tracker.engine, machine)
         for row, tracker in enumerate(trackers)
@@ -169,6 +205,7 @@ def run_ope(
     jobs: int = 1,
     open_backend: Opener | None = None,
     progress: Progress | None = None,
+    cores: int | None = None,
 ) -> int:
     """Evaluate trackers; finished results are kept, so a stopped run goes on where it was.
 
@@ -176,9 +213,11 @@ def run_ope(
         specs: the trackers; names must differ.
         sequences: what to track.
         out: folder of results.
-        jobs: processes; each is held to its share of the cores, so that speed can be compared.
+        jobs: processes.
         open_backend: opens engines; must be importable by name where `jobs` is above 1.
-        progress: told of each finished sequence.
+        progress: told of each finished sequence, first of all those that were finished before.
+        cores: that each process is held to; None deals all out. With a number, speeds do not
+            depend on `jobs`.
 
     Returns:
         the number of results that were finished before.
@@ -191,32 +230,38 @@ def run_ope(
         raise InputError(f"trackers {', '.join(names)}: expected different names; use NAME=TRACKER")
     if jobs < 1:
         raise InputError(f"jobs is {jobs}: expected 1 or more")
+    if cores is not None and cores < 1:
+        raise InputError(f"cores is {cores}: expected 1 or more")
     pending, finished = plan_jobs(specs, sequences, out)
-    runner = _run_here if jobs == 1 or len(pending) <= 1 else _run_processes
-    for job, frames in runner(pending, out, jobs, open_backend):
+    if progress is not None and finished:
+        kept = sum(map(len, sequences)) * len(specs) - sum(job.frames for job in pending)
+        progress("finished before", kept)
+    if jobs == 1 or len(pending) <= 1:
+        done = _run_here(pending, out, share_cores(_cores(), 1, cores)[0], open_backend)
+    else:
+        done = _run_processes(pending, out, share_cores(_cores(), jobs, cores), open_backend)
+    for job, frames in done:
         if progress is not None:
             progress(f"{job.sequence.dataset}/{job.sequence.name}", frames)
     return finished
 
 
 def _run_here(
-    pending: Listing[Job], out: Path, jobs: int, open_backend: Opener | None
+    pending: Listing[Job], out: Path, share: Listing[int], open_backend: Opener | None
 ) -> Iterator[tuple[Job, int]]:
-    del jobs
-    with closing(Worker(open_backend, out)) as worker:
+    with held_to(share), closing(Worker(open_backend, out)) as worker:
         for job in pending:
             yield job, worker.run(job)
 
 
 def _run_processes(
-    pending: Listing[Job], out: Path, jobs: int, open_backend: Opener | None
+    pending: Listing[Job], out: Path, shares: Listing[Listing[int]], open_backend: Opener | None
 ) -> Iterator[tuple[Job, int]]:
     context = multiprocessing.get_context("spawn")  # a fork would copy OpenCV's threads' locks
-    shares = context.Queue()
-    cores = _cores()
-    for index in range(jobs):
-        shares.put([core for n, core in enumerate(cores) if n % jobs == index % len(cores)])
-    pool = ProcessPoolExecutor(jobs, context, _start_process, (open_backend, out, shares))
+    queue = context.Queue()
+    for share in shares:
+        queue.put(list(share))
+    pool = ProcessPoolExecutor(len(shares), context, _start_process, (open_backend, out, queue))
     try:
         waiting = {pool.submit(_run_in_process, job): job for job in pending}
         while waiting:
@@ -233,17 +278,14 @@ def _run_processes(
 
 
 _worker: Worker | None = None  # one a process; the pool offers no other place
+_holding = ExitStack()
 
 
 def _start_process(
     open_backend: Opener | None, out: Path, shares: multiprocessing.Queue[list[int]]
 ) -> None:
     global _worker
-    share = shares.get()
-    if share and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, share)
-    cv2.setNumThreads(max(len(share), 1))
-    os.environ["OMP_NUM_THREADS"] = str(max(len(share), 1))
+    _holding.enter_context(held_to(shares.get()))  # for the life of the process
     _worker = Worker(open_backend, out)
 
 

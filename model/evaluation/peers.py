@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,9 +159,7 @@ def parse_spec(text: str, engine: str = "auto") -> TrackerSpec:
     if rest.lower() in CLASSICAL:
         return TrackerSpec(rest.lower(), label or rest.upper())
     if colon and kind.lower() == "trax":
-        command = tuple(argument.split())
-        if not command:
-            raise PeerError(f"tracker {text!r}: expected a command after trax:")
+        command = _split_command(text, argument)
         return TrackerSpec("trax", label or Path(command[0]).stem, command=command)
     if colon and kind.lower() in WITH_MODELS:
         path = Path(argument)
@@ -173,6 +172,17 @@ def parse_spec(text: str, engine: str = "auto") -> TrackerSpec:
         raise PeerError(f"tracker {text!r}: expected an engine's folder, a checkpoint, or {known}")
     name = path.resolve().name
     return TrackerSpec("engine", label or name.removesuffix(".pt"), path, engine=engine)
+
+
+def _split_command(text: str, argument: str) -> tuple[str, ...]:
+    """Split a command as a shell would: quotes keep blanks together."""
+    try:
+        command = tuple(shlex.split(argument))
+    except ValueError as error:
+        raise PeerError(f"tracker {text!r}: expected a command, found {error}") from None
+    if not command:
+        raise PeerError(f"tracker {text!r}: expected a command after trax:")
+    return command
 
 
 class TrackerOpener:
@@ -210,7 +220,10 @@ class TrackerOpener:
             from model.evaluation.trax_client import TraxTracker
 
             return TraxTracker(spec.command)
-        return OpenCvTracker(_creator(spec), f"OpenCV {cv2.__version__} (CPU)")
+        create = _creator(spec)
+        if spec.kind in WITH_MODELS:
+            _try_models(spec, create)
+        return OpenCvTracker(create, f"OpenCV {cv2.__version__} (CPU)")
 
     def _backend(self, spec: TrackerSpec) -> Backend:
         if self._open_backend is None or spec.path is None:
@@ -225,27 +238,43 @@ def _creator(spec: TrackerSpec) -> Callable[[], Any]:
     """Return what makes a fresh OpenCV tracker."""
     lib: Any = cv2  # contrib trackers and their parameters are not in every build's stubs
     if spec.kind in CLASSICAL:
-        name = f"Tracker{spec.kind.upper()}_create"
-        if not hasattr(lib, name):
-            raise PeerError(f"{spec.name}: this OpenCV lacks {name}; install opencv-contrib-python")
-        return lambda: getattr(lib, name)()
+        create = _find(f"Tracker{spec.kind.upper()}_create", spec)
+        return lambda: create()
     assert spec.path is not None
     logging = lib.utils.logging
     logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # else a warning for each sequence and layer
     if spec.kind == "nano":
-        nano = lib.TrackerNano_Params()
+        nano = _find("TrackerNano_Params", spec)()
         nano.backbone = str(_model_file(spec.path, "backbone"))
         nano.neckhead = str(_model_file(spec.path, "head"))
         return lambda: lib.TrackerNano_create(nano)
     if spec.kind == "vit":
-        vit = lib.TrackerVit_Params()
+        vit = _find("TrackerVit_Params", spec)()
         vit.net = str(spec.path if spec.path.is_file() else _model_file(spec.path, "vit"))
         return lambda: lib.TrackerVit_create(vit)
-    siam = lib.TrackerDaSiamRPN_Params()
+    siam = _find("TrackerDaSiamRPN_Params", spec)()
     siam.model = str(_model_file(spec.path, "model"))
     siam.kernel_cls1 = str(_model_file(spec.path, "cls"))
     siam.kernel_r1 = str(_model_file(spec.path, "r1"))
     return lambda: lib.TrackerDaSiamRPN_create(siam)
+
+
+def _find(name: str, spec: TrackerSpec) -> Any:
+    """Find a name of OpenCV that not every build has."""
+    if not hasattr(cv2, name):
+        raise PeerError(f"{spec.name}: this OpenCV lacks {name}; install opencv-contrib-python")
+    return getattr(cv2, name)
+
+
+def _try_models(spec: TrackerSpec, create: Callable[[], Any]) -> None:
+    """Open a peer's models once, so that a file that is no model is told before any frame."""
+    try:
+        create()
+    except cv2.error as error:
+        raise PeerError(
+            f"{spec.name}: OpenCV cannot open the models of {spec.path} as those of {spec.kind}: "
+            f"{str(error.err).strip() or error}"
+        ) from None
 
 
 def _model_file(folder: Path, word: str) -> Path:

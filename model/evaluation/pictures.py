@@ -14,12 +14,15 @@ from model.evaluation.sequences import Sequence
 from model.geometry import Image
 
 WIDTH_PX = 640
+_FONT, _TEXT, _ROW_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.55, 20
 _TRUTH = (0, 220, 0)
-_COLOURS = ((60, 60, 255), (255, 160, 40), (0, 220, 255), (255, 80, 220), (200, 200, 200))
+_COLOURS = ((60, 60, 255), (255, 160, 40), (0, 220, 255), (255, 80, 220), (230, 230, 230))
 
 
 def draw_boxes(image: Image, truth: Float64, answers: Mapping[str, Float64]) -> Image:
     """Draw the truth (green) and one box a tracker, with a legend; a dark frame is brightened.
+
+    The truth and the first tracker have the thicker lines.
 
     Args:
         image: (H, W, 3) BGR uint8; left unchanged.
@@ -37,15 +40,17 @@ def draw_boxes(image: Image, truth: Float64, answers: Mapping[str, Float64]) -> 
     legend = [("truth", truth, _TRUTH)]
     for index, (name, box) in enumerate(answers.items()):
         legend.append((name, box, _COLOURS[index % len(_COLOURS)]))
+    height = 8 + _ROW_PX * len(legend)
+    width = 14 + max(cv2.getTextSize(name, _FONT, _TEXT, 1)[0][0] for name, _, _ in legend)
+    picture[:height, :width] = picture[:height, :width] // 4
     for row, (name, box, colour) in enumerate(legend):
         if np.isfinite(box).all() and (box[2:] > 0).all():
             x, y, right, bottom = (
                 round(float(v) * scale) for v in (box[0], box[1], box[0] + box[2], box[1] + box[3])
             )
-            cv2.rectangle(picture, (x, y), (right, bottom), colour, 1)
-        place = (6, 16 + 15 * row)
-        cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3)
-        cv2.putText(picture, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1)
+            cv2.rectangle(picture, (x, y), (right, bottom), colour, 2 if row < 2 else 1)
+        place = (6, _ROW_PX * (row + 1))
+        cv2.putText(picture, name, place, _FONT, _TEXT, colour, 1, cv2.LINE_AA)
     return picture
 
 

@@ -76,7 +76,8 @@ def plot_cle(errors: Mapping[str, Float64], title: str) -> bytes:
         frames = np.arange(1, len(error) + 1)
         axes.plot(frames, error, color=f"C{index % 10}", label=name, linewidth=1.3)
     axes.axhline(PRECISION_PX, color="green", linestyle="--", linewidth=1, label="20 px")
-    top = max([3 * PRECISION_PX, *(float(np.nanpercentile(e, 95)) for e in errors.values())])
+    known = [error[~np.isnan(error)] for error in errors.values()]
+    top = max([3 * PRECISION_PX, *(float(np.percentile(k, 95)) for k in known if k.size)])
     axes.set(title=title, xlabel="frame", ylabel="CLE, px", ylim=(0, min(top * 1.1, 400)))
     axes.legend(fontsize=8, loc="upper left")
     return as_svg(figure)

@@ -25,11 +25,19 @@ from model.evaluation.metrics import (
     SetScore,
     success_steps,
 )
-from model.evaluation.paper import printed_blocks
+from model.evaluation.paper import measured_rows, printed_blocks
 from model.evaluation.pictures import frame_pictures
 from model.evaluation.plots import plot_calibration, plot_cle, plot_curves
-from model.evaluation.sequences import Sequence
-from model.evaluation.table import CONDITIONS, HEADINGS, Row, ScoredRun, make_rows, row_cells
+from model.evaluation.sequences import sequence_label
+from model.evaluation.table import (
+    CONDITIONS,
+    FIGURES,
+    HEADINGS,
+    Row,
+    ScoredRun,
+    make_rows,
+    row_cells,
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,8 @@ def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
             f"One-pass evaluation under the convention {options.convention.value}. Success AUC: "
             "mean of 21 thresholds. Precision: share of frames with a centre error of at most "
             "20 px. Normalised precision: the value at 0.20 and the mean of its curve. Means over "
-            "sequences, each with the same weight."
+            "sequences, each with the same weight. AO: mean IoU without the first frame. SR: share "
+            "of frames with an IoU above 0.5 or 0.75. CLE: mean centre error of annotated frames."
         )
     )
     for condition in CONDITIONS:
@@ -77,7 +86,7 @@ def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
     blocks += _cle_blocks(scored, options)
     blocks += _calibration_blocks(scored)
     if options.paper:
-        blocks += [Heading("The paper's rows, as printed"), *printed_blocks()]
+        blocks += [Heading("The paper's rows, as printed"), *printed_blocks(measured_rows(scored))]
     return blocks
 
 
@@ -86,14 +95,9 @@ def _condition_blocks(
 ) -> list[Block]:
     condition = rows[0].condition
     first = rows[0].score
-    best = [max(row_cells(row)[k] for row in rows) for k in range(1, 5)]
-    cells = [
-        tuple(
-            Cell(text, best=1 <= k <= 4 and text == best[k - 1])
-            for k, text in enumerate(row_cells(row))
-        )
-        for row in rows
-    ]
+    columns = zip(*(row_cells(row) for row in rows), strict=True)
+    marked = [_mark_best(h, texts) for h, texts in zip(HEADINGS, columns, strict=True)]
+    cells = list(zip(*marked, strict=True))
     ordered = sorted(rows, key=lambda row: trackers.index(row.tracker))  # colours stay the same
     name = slug(condition)
     title = f"{condition}: {first.sequences} sequences, {first.frames} frames"
@@ -117,6 +121,15 @@ def _condition_blocks(
             _curves(ordered, "norm_precision", NORM_STEPS, "Normalised precision", "threshold"),
             f"Normalised precision, {condition}; in brackets the value at 0.20",
         ),
+    ]
+
+
+def _mark_best(heading: str, texts: Listing[str]) -> list[Cell]:
+    """One column of a table: the best figure in bold, the lowest where it is an error."""
+    numbers = [float(text) for text in texts if text != "-"] if heading in FIGURES else []
+    best = (min if heading == "CLE px" else max)(numbers, default=None)
+    return [
+        Cell(text, best=best is not None and text != "-" and float(text) == best) for text in texts
     ]
 
 
@@ -183,8 +196,8 @@ def _speed_blocks(scored: Listing[ScoredRun]) -> list[Block]:
             f"{np.median(joined_ms):.2f}",
             f"{np.percentile(joined_ms, 99):.2f}",
         )
-        engine = ", ".join(dict.fromkeys(r.engine for r in runs))
-        machine = ", ".join(dict.fromkeys(r.machine for r in runs))
+        engine = "; ".join(dict.fromkeys(r.engine for r in runs))
+        machine = "; ".join(dict.fromkeys(r.machine for r in runs))
         rows.append((Cell(tracker), *(Cell(v) for v in (*speed, engine, machine))))
     if not rows:
         return []
@@ -193,15 +206,11 @@ def _speed_blocks(scored: Listing[ScoredRun]) -> list[Block]:
     return [Heading("Speed"), Table(headings, tuple(rows), caption)]
 
 
-def _label(sequence: Sequence) -> str:
-    return f"{sequence.dataset}/{sequence.name} ({sequence.condition})"
-
-
 def _by_sequence(scored: Listing[ScoredRun]) -> list[list[ScoredRun]]:
     """Group by sequence and condition, in order."""
     groups: dict[str, list[ScoredRun]] = {}
     for item in scored:
-        groups.setdefault(_label(item.sequence), []).append(item)
+        groups.setdefault(sequence_label(item.sequence), []).append(item)
     return list(groups.values())
 
 
@@ -222,7 +231,7 @@ def _sequence_blocks(scored: Listing[ScoredRun], options: ReportOptions) -> list
         values = [by_name[t].auc if t in by_name else float("nan") for t in trackers]
         best = max((v for v in values if not np.isnan(v)), default=float("nan"))
         cells = [Cell("-" if np.isnan(v) else f"{v:.3f}", best=v == best) for v in values]
-        name = Cell(_label(sequence), link=link)
+        name = Cell(sequence_label(sequence), link=link)
         rows.append((name, Cell(str(len(sequence))), *cells))
     caption = f"Success AUC; the name links to the worst frame of {options.ours}"
     table = Table(("sequence", "frames", *trackers), tuple(rows), caption)
@@ -241,9 +250,9 @@ def _worst_figures(mine: ScoredRun, group: Listing[ScoredRun], count: int) -> li
     error = cle_px(sequence, mine.run)
     return [
         Figure(
-            f"worst-{slug(_label(sequence))}-{index + 1:05d}.jpg",
+            f"worst-{slug(sequence_label(sequence))}-{index + 1:05d}.jpg",
             pictures[index],
-            f"{_label(sequence)}, frame {index + 1}: {error[index]:.0f} px off",
+            f"{sequence_label(sequence)}, frame {index + 1}: {error[index]:.0f} px off",
         )
         for index in frames
         if index in pictures
@@ -260,11 +269,12 @@ def _cle_blocks(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
     groups = sorted(_by_sequence(scored), key=badness)[: options.cle_plots]
     figures = [
         Figure(
-            f"cle-{slug(_label(group[0].sequence))}.svg",
+            f"cle-{slug(sequence_label(group[0].sequence))}.svg",
             plot_cle(
-                {s.tracker: cle_px(s.sequence, s.run) for s in group}, _label(group[0].sequence)
+                {s.tracker: cle_px(s.sequence, s.run) for s in group},
+                sequence_label(group[0].sequence),
             ),
-            f"Centre location error, {_label(group[0].sequence)}; the line is at 20 px",
+            f"Centre location error, {sequence_label(group[0].sequence)}; the line is at 20 px",
         )
         for group in groups
     ]

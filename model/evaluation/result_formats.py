@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from model.errors import InputError
-from model.evaluation.box_files import Float64, read_boxes, read_rows, write_boxes
+from model.evaluation.box_files import Float64, read_boxes, read_lines, read_rows, write_boxes
 from model.evaluation.errors import DataFileError
 from model.evaluation.mat_files import read_mat, write_mat
 
@@ -91,7 +91,9 @@ def read_result(name: str, folder: Path, sequence: str) -> Result:
     if name == "matlab":
         return Result(*read_mat(path))
     boxes = read_boxes(path)
-    return Result(boxes, _read_times(path.with_name(f"{sequence}_time.txt"), len(boxes)))
+    times = path.with_name(f"{sequence}_time.txt")
+    ours = path.parent / "times" / f"{sequence}.txt"  # where `mlkd eval run` puts them
+    return Result(boxes, _read_times(times if times.is_file() else ours, len(boxes)))
 
 
 def result_file(name: str, folder: Path, sequence: str) -> Path:
@@ -120,8 +122,8 @@ def find_format(folder: Path) -> str:
     texts = [p for p in sorted(folder.glob("*.txt")) if not p.stem.endswith("_time")]
     if not texts:
         raise DataFileError(folder, "results (*.txt, */*_001.txt or *.mat)", "none")
-    with texts[0].open(encoding="utf-8") as file:
-        return "pytracking" if "\t" in file.readline() else "pysot"
+    first = read_lines(texts[0])[:1]
+    return "pytracking" if first and "\t" in first[0] else "pysot"
 
 
 def result_names(folder: Path) -> list[str]:

@@ -94,7 +94,8 @@ def is_finished(out: Path, sequence: Sequence, tracker: str, fingerprint: str) -
         meta = json.loads(_beside(path, "meta", ".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return path.is_file() and meta.get("fingerprint") == fingerprint
+    told = meta.get("fingerprint") if isinstance(meta, dict) else None
+    return path.is_file() and told == fingerprint
 
 
 def write_run(
@@ -139,6 +140,8 @@ def read_run(out: Path, sequence: Sequence, tracker: str) -> TrackRun:
             meta = json.loads(place.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataFileError(place, "JSON", str(error)) from None
+        if not isinstance(meta, dict):
+            raise DataFileError(place, "a JSON object", type(meta).__name__)
     return TrackRun(
         boxes,
         _column(_beside(path, "times", ".txt"), len(boxes)),

@@ -16,7 +16,7 @@ from model.errors import InputError
 from model.evaluation.datasets import is_test_set
 from model.evaluation.ope import Progress, run_ope
 from model.evaluation.peers import Opener, TrackerSpec
-from model.evaluation.sequences import Sequence
+from model.evaluation.sequences import Sequence, sequence_label
 from model.evaluation.table import Row, make_rows, score_runs
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -26,6 +26,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Where a random search looks."""
 
+SELECTION_FILE = "selection.json"
 ON_VALIDATION = "selected on a validation list"
 ON_TEST = "selected on the test set"
 
@@ -94,9 +95,10 @@ def rank_candidates(
     jobs: int = 1,
     open_backend: Opener | None = None,
     progress: Progress | None = None,
+    cores: int | None = None,
 ) -> list[Ranked]:
     """Run every candidate over the list, the best first; finished runs are kept."""
-    run_ope(specs, sequences, out, jobs, open_backend, progress)
+    run_ope(specs, sequences, out, jobs, open_backend, progress, cores)
     rows = make_rows(score_runs(out, [spec.name for spec in specs], sequences))
     return sorted((Ranked.of(spec, rows) for spec in specs), key=lambda r: -r.criterion)
 
@@ -164,5 +166,5 @@ def selection_record(
         "criterion": "mean success AUC over conditions",
         "best": asdict(ranking[0]),
         "candidates": [asdict(r) for r in ranking],
-        "sequences": [f"{s.dataset}/{s.name} ({s.condition})" for s in sequences],
+        "sequences": [sequence_label(s) for s in sequences],
     }

@@ -10,6 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from model.evaluation.attributes import read_names
 from model.evaluation.box_files import Float64, read_boxes
 from model.evaluation.errors import DataFileError
 from model.geometry import Box, Image
@@ -101,6 +102,7 @@ class Sequence:
         truth: (N, 4) x, y, w, h px; NaN where the target is absent. The first box is given.
         attributes: challenges that the set's authors flagged, as `LR` or `IV`.
         condition: `DAY`, `NIGHT` or `DARKENED`.
+        boxes_file: where the truth was read, for messages; None where it is no file.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Sequence:
     truth: Float64
     attributes: frozenset[str] = field(default_factory=frozenset)
     condition: str = DAY
+    boxes_file: Path | None = None
 
     @property
     def first_box(self) -> Box:
@@ -121,12 +124,36 @@ class Sequence:
         box = Box(x, y, w, h)
         if not (box.is_finite() and w > 0 and h > 0):
             found = f"the box {x:g},{y:g},{w:g},{h:g}"
-            raise DataFileError(self.frames.source, "a target in the first frame", found)
+            expected, line = "a target in the first frame", 1 if self.boxes_file else None
+            raise DataFileError(self.boxes_file or self.frames.source, expected, found, line)
         return box
 
     def __len__(self) -> int:
         """Number of annotated frames."""
         return len(self.truth)
+
+
+def sequence_label(sequence: Sequence) -> str:
+    """Set, name and condition, for people."""
+    return f"{sequence.dataset}/{sequence.name} ({sequence.condition})"
+
+
+def check_unique(sequences: list[Sequence]) -> list[Sequence]:
+    """Return the sequences; two of one set and name would share one file of results.
+
+    Raises:
+        DataFileError: two have the same set and name.
+    """
+    seen: dict[tuple[str, str], Sequence] = {}
+    for sequence in sequences:
+        first = seen.setdefault((sequence.dataset, sequence.name), sequence)
+        if first is not sequence:
+            raise DataFileError(
+                sequence.boxes_file or sequence.frames.source,
+                f"another name than {sequence.dataset}/{sequence.name}",
+                f"the same at {first.boxes_file or first.frames.source}",
+            )
+    return sequences
 
 
 def condition_of(dataset: str) -> str:
@@ -137,22 +164,31 @@ def condition_of(dataset: str) -> str:
 def read_video_sequence(folder: Path, dataset: str | None = None) -> Sequence:
     """Read a folder that holds `video.mp4` (or another video) and `groundtruth.txt`.
 
+    `attributes.txt` may name attributes, as `SV, OCC`.
+
     Raises:
-        DataFileError: one of the two is missing, or a box is no box.
+        DataFileError: one of the two is missing, a box is no box or a name is unknown.
     """
-    videos = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
+    videos = list_videos(folder)
     if not videos:
         raise DataFileError(folder, "a video (video.mp4)", "none")
     if len(videos) > 1:
         found = ", ".join(p.name for p in videos)
         raise DataFileError(folder, "one video", found)
     name = dataset or folder.resolve().parent.name
-    truth = read_boxes(folder / "groundtruth.txt")
+    boxes_file, flags_file = folder / "groundtruth.txt", folder / "attributes.txt"
+    truth = read_boxes(boxes_file)
     frames = VideoFrames(videos[0])
-    return Sequence(folder.name, name, frames, truth, condition=condition_of(name))
+    flags = read_names(flags_file) if flags_file.is_file() else frozenset()
+    return Sequence(folder.name, name, frames, truth, flags, condition_of(name), boxes_file)
 
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """Video files of a folder, sorted."""
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def video_folders(root: Path) -> list[Path]:
@@ -164,8 +200,7 @@ def video_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise DataFileError(root, "a folder of sequences", "nothing")
     folders = sorted({path.parent for path in root.rglob("groundtruth.txt")})
-    folders = [f for f in folders if any(p.suffix.lower() in VIDEO_SUFFIXES for p in f.iterdir())]
-    if not folders:
+    if not any(list_videos(folder) for folder in folders):
         expected = "folders that hold video.mp4 and groundtruth.txt"
         raise DataFileError(root, expected, "none (name the set for another layout)")
     return folders

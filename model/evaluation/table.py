@@ -87,21 +87,30 @@ def make_rows(scored: Listing[ScoredRun]) -> list[Row]:
     return rows
 
 
-HEADINGS = ("tracker", "success AUC", "prec@20", "norm@0.20", "norm mean", "CLE px", "fps")
+FIGURES = (
+    "success AUC",
+    "prec@20",
+    "norm@0.20",
+    "norm mean",
+    "AO",
+    "SR0.5",
+    "SR0.75",
+    "CLE px",
+    "fps",
+)
+HEADINGS = ("tracker", *FIGURES)
 
 
 def row_cells(row: Row) -> tuple[str, ...]:
-    """The cells under `HEADINGS`."""
+    """The cells under `HEADINGS`; a figure that does not exist is a dash."""
     s = row.score
-    return (
-        row.tracker,
-        f"{s.auc:.3f}",
-        f"{s.precision_at_20:.3f}",
-        f"{s.norm_precision_at_020:.3f}",
-        f"{s.norm_precision_mean:.3f}",
-        f"{s.mean_cle_px:.1f}",
-        "-" if np.isnan(row.fps) else f"{row.fps:.1f}",
+    shares = (
+        *(s.auc, s.precision_at_20, s.norm_precision_at_020, s.norm_precision_mean),
+        *(s.ao, s.sr50, s.sr75),
     )
+    figures = [(value, 3) for value in shares] + [(s.mean_cle_px, 1), (row.fps, 1)]
+    shown = ("-" if np.isnan(value) else f"{value:.{digits}f}" for value, digits in figures)
+    return (row.tracker, *shown)
 
 
 def format_table(rows: Listing[Row]) -> str:
@@ -117,7 +126,7 @@ def format_table(rows: Listing[Row]) -> str:
         first = block[0].score
         lines.append(f"{condition} ({first.sequences} sequences, {first.frames} frames)")
         lines.extend(
-            f"  {cells[0]:<{width}}" + "".join(f"{c:>13}" for c in cells[1:])
+            f"  {cells[0]:<{width}}" + "".join(f"{c:>12}" for c in cells[1:])
             for cells in (HEADINGS, *(row_cells(row) for row in block))
         )
         lines.append("")

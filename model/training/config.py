@@ -14,7 +14,7 @@ from model.config import TrackerConfig, build_config
 from model.errors import ConfigError
 from model.nets.baselines import BASELINES
 
-SOURCE_KINDS = ("sequences", "boxes", "images")
+SOURCE_KINDS = ("sequences", "crop511", "boxes", "images")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class SourceConfig:
     """One folder of training data."""
 
     kind: str = "sequences"
-    """`sequences` (folders with groundtruth.txt and a video or frames), `boxes` (images and
-    annotations.json) or `images` (no boxes: self-supervised pairs)."""
+    """`sequences` (folders with groundtruth.txt and a video or frames), `crop511` (PySOT's
+    crops: crop511/ and one JSON), `boxes` (images and annotations.json) or `images` (no boxes:
+    self-supervised pairs)."""
     path: str = ""
     """Folder, relative to the data root."""
     weight: float = 1.0
@@ -39,6 +40,11 @@ class SourceConfig:
         _need("sources.path", self.path, bool(self.path), "a folder")
         _need("sources.weight", self.weight, self.weight > 0, "a number above 0")
         _need("sources.frame_step", self.frame_step, self.frame_step >= 1, "1 or more")
+
+    @property
+    def follows(self) -> bool:
+        """Whether its images show one target over time."""
+        return self.kind in ("sequences", "crop511")
 
 
 @dataclass(frozen=True)

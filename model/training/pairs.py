@@ -97,13 +97,12 @@ class PairDataset(Dataset[Sample]):
         if self._store is None:
             self._store = CropStore(self._folder)
         source = int(rng.choice(len(self._by_source), p=self._shares))
-        kind = self._config.sources[source].kind
         first = self._pick(source, rng)
         negative = bool(rng.random() < self._config.pairs.negative)
         if negative:
             second = self._pick_other(first, source, rng)
             same_image = False
-        elif kind == "sequences":
+        elif self._config.sources[source].follows:
             second = self._pick_near(first, rng)
             same_image = second == first
         else:
@@ -113,7 +112,7 @@ class PairDataset(Dataset[Sample]):
         return Pair(template, search, negative, same_image)
 
     def _pick(self, source: int, rng: np.random.Generator) -> int:
-        if self._config.sources[source].kind == "sequences":
+        if self._config.sources[source].follows:
             groups, shares = self._sequences[source]
             numbers = self._groups[int(rng.choice(groups, p=shares))]
         else:

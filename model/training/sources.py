@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError
+from model.evaluation.crop511 import read_crop511
 from model.geometry import Image
 from model.training.config import SourceConfig
 
@@ -84,6 +85,8 @@ def iter_source(
         )
     if source.kind == "sequences":
         yield from _iter_sequences(source, folder, report, min_side_px)
+    elif source.kind == "crop511":
+        yield from _iter_crops(source, folder, report, min_side_px)
     elif source.kind == "boxes":
         yield from _iter_annotated(source, folder, report, min_side_px)
     else:
@@ -111,6 +114,25 @@ def _iter_sequences(
             yield SourceFrame(group, index, image, usable)
         if count < len(boxes):
             report.skip(f"missing frames ({count} of {len(boxes)} boxes have one)", str(truth))
+
+
+def _iter_crops(
+    source: SourceConfig, folder: Path, report: DataReport, min_side_px: float
+) -> Iterator[SourceFrame]:
+    """PySOT's training crops: the target stands in the centre of each."""
+    listings = sorted(folder.glob("*.json"))
+    if len(listings) != 1:
+        names = ", ".join(path.name for path in listings) or "none"
+        raise InputError(f"{folder}: expected crop511/ and one JSON beside it, found {names}")
+    for group, crops in read_crop511(folder / "crop511", listings[0]).items():
+        if Path(group).parent.name in source.skip:
+            continue
+        for crop in crops[:: source.frame_step]:
+            image = _read_image(crop.picture, report)
+            if image is not None:
+                boxes = np.asarray([tuple(crop.box)], np.float32)
+                usable = _usable(boxes, image, report, str(crop.picture), min_side_px)
+                yield SourceFrame(group, crop.frame, image, usable)
 
 
 def read_boxes(path: Path) -> Boxes:

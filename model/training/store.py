@@ -118,7 +118,7 @@ def build_store(config: TrainConfig, root: Path, folder: Path, report: DataRepor
 
 def _group_of(source: SourceConfig, frame: SourceFrame) -> str:
     """Crops of one group show one target (sequences) or one image."""
-    return frame.group if source.kind == "sequences" else f"{frame.group}#{frame.index}"
+    return frame.group if source.follows else f"{frame.group}#{frame.index}"
 
 
 def _row(crop: Crop, offset: int, source: int, group: int, frame: int) -> tuple[object, ...]:

@@ -54,6 +54,8 @@ def test_corners_become_their_bounding_box(tmp_path: Path) -> None:
         ("1,2,3\n", 1, ["4 values x, y, w, h", "3"]),
         ("1,2,3,4,\n5,6,7,8,\n", 1, ["numbers"]),
         ("left,top,w,h\n1,2,3,4\n", 1, ["numbers", "'left'"]),
+        ("1,2,3,4\n5,6,inf,8\n", 2, ["numbers", "'inf'"]),
+        ("1,2,3,4\n5,6,1e999,8\n", 2, ["finite numbers", "5,6,1e999,8"]),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, text: str, line: int, words: list[str]) -> None:

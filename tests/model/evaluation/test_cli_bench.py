@@ -23,8 +23,9 @@ def test_both_ways_track_every_frame(
     seen = []
     run = cli_bench.run_ope
 
-    def watched(specs, sequences, out, jobs, opener):  # type: ignore[no-untyped-def]
-        seen.append((jobs, run(specs, sequences, out, jobs, opener)))
+    def watched(specs, sequences, out, jobs, opener, progress, cores):  # type: ignore[no-untyped-def]
+        assert cores == 1
+        seen.append((jobs, run(specs, sequences, out, jobs, opener, progress, cores)))
         assert len(list(out.rglob("a.txt"))) >= 1
 
     monkeypatch.setattr(cli_bench, "run_ope", watched)

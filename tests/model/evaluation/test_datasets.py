@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -125,6 +126,18 @@ def test_uavdt(tmp_path: Path, make_pictures: MakePictures, folder: str) -> None
     assert len(files_of(sequence)) == 5
 
 
+def test_lasot_needs_names_of_its_own(tmp_path: Path, make_pictures: MakePictures) -> None:
+    for kind in ("car", "cars"):
+        truth = make_pictures(tmp_path / kind / "car-1" / "img", "%08d.jpg")
+        put_boxes(tmp_path / kind / "car-1" / "groundtruth.txt", truth)
+    with pytest.raises(InputError, match=r"expected another name than LaSOT/car-1, found the same"):
+        read_dataset("LaSOT", tmp_path)
+    _, findings = check_dataset("LaSOT", tmp_path)
+    assert [(f.sequence, f.text) for f in findings] == [
+        ("car-1", "2 sequences of this name: expected one")
+    ]
+
+
 def test_lasot_hides_what_cannot_be_seen(tmp_path: Path, make_pictures: MakePictures) -> None:
     folder = tmp_path / "car" / "car-3"
     truth = make_pictures(folder / "img", "%08d.jpg")
@@ -149,6 +162,15 @@ def test_got10k(tmp_path: Path, make_pictures: MakePictures) -> None:
     assert np.isnan(first.truth[3]).all()
     assert len(test) == 3
     assert np.isnan(test.truth[1:]).all()
+    assert first.attributes == {"ABS"}
+    put(tmp_path / "G1" / "cover.label", "8\n8\n7\n0\n8\n")
+    put(tmp_path / "G1" / "cut_by_image.label", "0\n0\n0\n0\n0\n")
+    assert read_dataset("got10k", tmp_path)[0].attributes == {"ABS", "COV"}
+    put(tmp_path / "G1" / "cover.label", "8\n8\n")
+    with pytest.raises(InputError, match=r"cover\.label: expected 5 labels, one a frame, found 2"):
+        read_dataset("got10k", tmp_path)
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfG2\r\n")  # as Windows writes it
+    assert [s.name for s in read_dataset("got10k", tmp_path)] == ["G2"]
     with pytest.raises(InputError, match=r"list\.txt: expected a list of sequences"):
         read_dataset("GOT-10k", tmp_path / "G1")
 
@@ -249,11 +271,47 @@ def test_what_is_odd_is_found(night_set: Path) -> None:
     texts = {(f.sequence, f.kind): f.text for f in findings}
     assert len(findings) == 5
     assert "expected pictures, found none" in texts["extra", "missing"]
-    assert "target in the first frame" in texts["car2", "missing"]
+    assert "car2.txt, line 1: expected a target in the first frame" in texts["car2", "missing"]
     odd = " | ".join(f.text for f in findings if f.sequence == "car1")
     assert "line 2: some of the four values are NaN" in odd
     assert "line 3: width or height of 0 or below" in odd
     assert "line 5: boxes wholly outside" in odd
+
+
+def test_every_picture_is_looked_at(night_set: Path) -> None:
+    pictures = night_set / "data_seq"
+    (pictures / "car1" / "00003.jpg").write_bytes(b"")
+    (pictures / "car2" / "00004.jpg").rename(pictures / "car2" / "00009.jpg")
+    (pictures / "extra" / "00006.jpg").write_bytes((pictures / "extra/00001.jpg").read_bytes())
+    (pictures / "nobody").mkdir()
+    (pictures / "nobody" / "00001.jpg").write_bytes(b"")
+    _, findings = check_dataset("UAVDark135", night_set)
+    assert [(f.kind, f.sequence) for f in findings] == [
+        ("missing", "car1"),
+        ("odd", "car2"),
+        ("odd", "extra"),
+        ("odd", "nobody"),
+    ]
+    assert "00003.jpg: expected a picture, found something else" in findings[0].text
+    assert findings[1].text.endswith("gaps at 4, 6")
+    assert findings[2].text == "1 more pictures than boxes: the rest is not used"
+    assert findings[3].text.endswith("nobody: pictures without boxes")
+
+
+def test_sets_that_share_pictures_have_some_to_spare(
+    tmp_path: Path, make_pictures: MakePictures
+) -> None:
+    for name in ("bike1", "boat1"):
+        truth = make_pictures(tmp_path / "data_seq" / "UAV123" / name, "%06d.jpg")
+    put_boxes(tmp_path / "anno" / "UAV20L" / "bike1.txt", truth[:4])
+    assert check_dataset("UAV20L", tmp_path) == (1, [])
+
+
+def test_folders_without_boxes_are_told(tmp_path: Path, make_pictures: MakePictures) -> None:
+    put_boxes(tmp_path / "Car2" / "groundtruth_rect.txt", make_pictures(tmp_path / "Car2" / "img"))
+    make_pictures(tmp_path / "Girl1" / "img")
+    _, findings = check_dataset("DTB70", tmp_path)
+    assert [(f.kind, f.sequence) for f in findings] == [("odd", "Girl1")]
 
 
 def test_plain_videos_are_checked(
@@ -274,6 +332,34 @@ def test_plain_videos_are_checked(
     assert "5 frames decode: expected 6" in findings[2].text
 
 
+def test_a_video_without_a_frame_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "a"
+    folder.mkdir(parents=True)
+    put(folder / "groundtruth.txt", "60,50,24,24\n" * 4)
+    path = folder / "video.avi"
+    cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240)).release()
+    _, findings = check_dataset("videos", tmp_path)
+    assert [(f.kind, f.text) for f in findings] == [
+        ("missing", f"{path}: expected 4 frames, found none")
+    ]
+
+
+def test_halves_of_plain_sequences_are_told(
+    tmp_path: Path, make_video: Callable[[Path, int], Float64]
+) -> None:
+    for name in ("whole", "no-video", "no-boxes"):
+        make_video(tmp_path / "set" / name, 3)
+    (tmp_path / "set" / "no-video" / "video.mp4").unlink()
+    (tmp_path / "set" / "no-boxes" / "groundtruth.txt").unlink()
+    _, findings = check_dataset("videos", tmp_path)
+    assert [(f.kind, f.sequence) for f in findings] == [
+        ("missing", "set/no-video"),
+        ("odd", "set/no-boxes/video.mp4"),
+    ]
+    with pytest.raises(InputError, match=r"no-video: expected a video .*found none"):
+        read_dataset("videos", tmp_path)
+
+
 def test_known_files_are_checked(tmp_path: Path) -> None:
     put(tmp_path / "k.csv", "name,frames\n")
     with pytest.raises(InputError, match="line 1: expected sequence,frames,x,y,w,h"):
@@ -281,6 +367,10 @@ def test_known_files_are_checked(tmp_path: Path) -> None:
     put(tmp_path / "k.csv", "sequence,frames,x,y,w,h\na,5,1,2,3,4\nb,5,1,2\n")
     with pytest.raises(InputError, match="line 3: expected a name and five numbers"):
         read_known(tmp_path / "k.csv")
+    (tmp_path / "k.csv").write_bytes(b"\xef\xbb\xbfsequence,frames,x,y,w,h\r\na,5,1,2,3,4\r\n")
+    assert read_known(tmp_path / "k.csv")["a"].frames == 5
+    with pytest.raises(InputError, match=r"none\.csv: expected a text file, found nothing"):
+        read_known(tmp_path / "none.csv")
 
 
 @pytest.mark.data
@@ -324,6 +414,7 @@ def test_crop511(tmp_path: Path) -> None:
         ("[]", "an object of videos, found list"),
         ('{"v": {"00": {"1": [1, 2, 3]}}}', "4 numbers x1, y1, x2, y2 at v/00/1"),
         ('{"v": {"00": {"1": [5, 5, 5, 9]}}}', "a box with area at v/00/1"),
+        ('{"v": {"00": {"1": [5, 5, NaN, 9]}}}', "a box with area at v/00/1"),
         ('{"v": {"00": {"1": [1, 1, 5, 9]}}}', "000001.00.x.jpg: expected the crop"),
     ],
 )

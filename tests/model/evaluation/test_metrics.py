@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,6 +49,22 @@ WHOLE_BOX = st.tuples(st.integers(-8, 8), st.integers(-8, 8), st.integers(0, 9),
 def test_iou_equals_counted_cells(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     expected = count_cells(a, b)
     assert iou_of(boxes(a), boxes(b))[0] == pytest.approx(expected, abs=1e-12)
+
+
+PART_BOX = st.tuples(*[st.floats(-20, 20, width=16)] * 2, *[st.floats(0.5, 30, width=16)] * 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(PART_BOX, PART_BOX)
+def test_iou_equals_opencvs_intersection(a: tuple[float, ...], b: tuple[float, ...]) -> None:
+    def rotated(box: tuple[float, ...]) -> tuple[tuple[float, float], tuple[float, float], float]:
+        x, y, w, h = box
+        return (x + w / 2, y + h / 2), (w, h), 0.0
+
+    _, corners = cv2.rotatedRectangleIntersection(rotated(a), rotated(b))
+    inter = 0.0 if corners is None else cv2.contourArea(cv2.convexHull(corners))
+    expected = inter / (a[2] * a[3] + b[2] * b[3] - inter)
+    assert iou_of(boxes(a), boxes(b))[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_iou_by_hand() -> None:

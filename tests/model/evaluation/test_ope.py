@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from model.errors import InputError, MlkdError
 from model.evaluation.box_files import Float64
 from model.evaluation.darkened import darken_sequence
 from model.evaluation.metrics import score_sequence
-from model.evaluation.ope import run_ope, track_sequence
+from model.evaluation.ope import run_ope, share_cores, track_sequence
 from model.evaluation.peers import (
     EngineTracker,
     TrackerOpener,
@@ -96,7 +97,9 @@ def test_finished_sequences_are_skipped(
     run_ope([engine], data, out, 1, opener)
     calls = opener.opened[0].calls
     assert calls == 7 + 5
-    assert run_ope([engine], data, out, 1, opener) == 2
+    seen: list[tuple[str, int]] = []
+    assert run_ope([engine], data, out, 1, opener, lambda n, f: seen.append((n, f))) == 2
+    assert seen == [("finished before", 14)]
     assert len(opener.opened) == 1
     result_path(out, data[1], "ours").unlink()
     assert run_ope([engine], data, out, 1, opener) == 1
@@ -126,8 +129,11 @@ def test_an_interrupted_sequence_is_not_finished(
     path = result_path(out, data[0], "ours")
     meta = json.loads((path.parent / "meta" / "a.json").read_text())
     assert is_finished(out, data[0], "ours", meta["fingerprint"])
-    (path.parent / "meta" / "a.json").write_text("{")
-    assert not is_finished(out, data[0], "ours", meta["fingerprint"])
+    for text in ("{", "[]"):
+        (path.parent / "meta" / "a.json").write_text(text)
+        assert not is_finished(out, data[0], "ours", meta["fingerprint"])
+        with pytest.raises(InputError, match=r"a\.json: expected (a )?JSON"):
+            read_run(out, data[0], "ours")
 
 
 def test_darkened_results_stand_apart(
@@ -151,6 +157,44 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, data: list[Sequence])
         assert np.array_equal(one.boxes, two.boxes)
 
 
+@pytest.mark.parametrize(
+    ("cores", "jobs", "each", "shares"),
+    [
+        ([0, 1], 2, 1, [[0], [1]]),
+        ([0, 1], 1, None, [[0, 1]]),
+        ([0, 1], 1, 8, [[0, 1]]),
+        ([4, 5, 6, 7], 2, None, [[4, 5], [6, 7]]),
+        ([0, 1], 3, None, [[0], [1], [0]]),
+    ],
+)
+def test_cores_are_dealt_out(
+    cores: list[int], jobs: int, each: int | None, shares: list[list[int]]
+) -> None:
+    assert share_cores(cores, jobs, each) == shares
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_a_process_is_held_to_its_cores_and_says_so(tmp_path: Path, data: list[Sequence]) -> None:
+    before, threads = os.sched_getaffinity(0), cv2.getNumThreads()
+    seen: list[tuple[int, int]] = []
+
+    class Watching(Opener):
+        def __call__(self, path: Path, engine: str) -> Backend:
+            seen.append((len(os.sched_getaffinity(0)), cv2.getNumThreads()))
+            return super().__call__(path, engine)
+
+    ours = TrackerSpec("engine", "ours", tmp_path)
+    run_ope([ours], data, tmp_path / "out", 1, Watching(), cores=1)
+    assert seen == [(1, 1)]
+    assert (os.sched_getaffinity(0), cv2.getNumThreads()) == (before, threads)
+    run_ope([KCF], data, tmp_path / "out", 2, cores=1)
+    if (os.cpu_count() or 1) > 1:
+        for name in ("ours", "KCF"):
+            assert (
+                f"1 of {os.cpu_count()} cores" in read_run(tmp_path / "out", data[0], name).machine
+            )
+
+
 def test_an_error_in_a_process_arrives_in_words(tmp_path: Path, data: list[Sequence]) -> None:
     nowhere = TrackerSpec("engine", "ours", tmp_path)
     with pytest.raises(InputError, match="no opener of engines"):
@@ -160,7 +204,10 @@ def test_an_error_in_a_process_arrives_in_words(tmp_path: Path, data: list[Seque
 def test_fewer_frames_than_boxes(data: list[Sequence], engine: TrackerSpec) -> None:
     long = replace(data[0], truth=np.vstack([data[0].truth, data[0].truth]))
     tracker = TrackerOpener(Opener()).open(engine)
-    with pytest.raises(InputError, match=r"video\.mp4: expected 16 frames as annotated, found 8"):
+    with pytest.raises(
+        InputError,
+        match=r"video\.mp4: expected 16 frames, one a box of .*groundtruth\.txt, found 8",
+    ):
         track_sequence([tracker], long, "here")
 
 
@@ -169,6 +216,8 @@ def test_names_and_jobs_are_checked(tmp_path: Path, data: list[Sequence]) -> Non
         run_ope([KCF, KCF], data, tmp_path)
     with pytest.raises(InputError, match="jobs is 0"):
         run_ope([KCF], data, tmp_path, 0)
+    with pytest.raises(InputError, match="cores is 0"):
+        run_ope([KCF], data, tmp_path, 1, cores=0)
 
 
 def test_results_of_another_length_are_named(tmp_path: Path, data: list[Sequence]) -> None:
@@ -200,9 +249,10 @@ def test_trackers_by_path(tmp_path: Path) -> None:
     nano = parse_spec(f"n2=nano:{tmp_path}")
     assert (nano.kind, nano.name, nano.path) == ("nano", "n2", tmp_path)
     assert parse_spec("t=trax:python serve.py").command == ("python", "serve.py")
+    assert parse_spec("trax:python 'my tracker.py'").command == ("python", "my tracker.py")
 
 
-@pytest.mark.parametrize("text", ["nosuch", "nano:/no/where", "trax:", "x=nosuch"])
+@pytest.mark.parametrize("text", ["nosuch", "nano:/no/where", "trax:", "trax:a 'b", "x=nosuch"])
 def test_an_unknown_tracker_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected"):
         parse_spec(text)
@@ -212,6 +262,34 @@ def test_models_of_peers_are_looked_for(tmp_path: Path) -> None:
     opener = TrackerOpener(None)
     with pytest.raises(InputError, match=r"one \*backbone\*\.onnx, found none"):
         opener.open(TrackerSpec("nano", "nano", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("nano", ["backbone.onnx", "head.onnx"]),
+        ("vit", ["vit.onnx"]),
+        ("dasiamrpn", ["model.onnx", "kernel_cls1.onnx", "kernel_r1.onnx"]),
+    ],
+)
+def test_files_that_are_no_models_are_named(tmp_path: Path, kind: str, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"no model")
+    with pytest.raises(
+        InputError, match=f"cannot open the models of {tmp_path} as those of {kind}"
+    ):
+        TrackerOpener(None).open(TrackerSpec(kind, kind, tmp_path))
+
+
+@pytest.mark.data
+def test_a_peer_with_the_models_of_its_authors_follows_a_square(
+    data: list[Sequence], shared: Path
+) -> None:
+    folder = shared / "data" / "weights" / "NanoTrack" / "nanotrackv2"
+    tracker = TrackerOpener(None).open(TrackerSpec("nano", "nano", folder))
+    run = track_sequence([tracker], data[0], "here")[0]
+    assert score_sequence(data[0].truth, run.boxes).precision_at_20 == 1
+    assert (run.scores[1:] > 0).all()
 
 
 @pytest.mark.parametrize("kind", ["kcf", "mil", "csrt"])

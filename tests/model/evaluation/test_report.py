@@ -20,12 +20,12 @@ from model.evaluation.box_files import Float64
 from model.evaluation.darkened import darken_sequence
 from model.evaluation.document import Cell, Heading, Table, render_markdown, slug, write_report
 from model.evaluation.metrics import score_sequence
-from model.evaluation.paper import paper_tables, printed_blocks, recomputed_deltas
+from model.evaluation.paper import measured_rows, paper_tables, printed_blocks, recomputed_deltas
 from model.evaluation.pictures import draw_boxes, frame_pictures
-from model.evaluation.plots import plot_curves
+from model.evaluation.plots import plot_cle, plot_curves
 from model.evaluation.report import ReportOptions, make_report
 from model.evaluation.runs import TrackRun
-from model.evaluation.sequences import Sequence, read_video_sequence
+from model.evaluation.sequences import NIGHT, Sequence, read_video_sequence
 from model.evaluation.table import ScoredRun
 
 MakeVideo = Callable[[Path, int], Float64]
@@ -136,6 +136,25 @@ def test_the_paper_is_marked_as_printed() -> None:
     assert differ == [("OCC", 2, 21.7, 18.8)]
 
 
+def test_rows_measured_on_the_set_of_the_paper_stand_beside_its_rows(sequence: Sequence) -> None:
+    other = scored_run("ours", sequence, sequence.truth)
+    assert measured_rows([other]) == []
+    assert "nothing here was measured on UAVDark135" in render_markdown(printed_blocks(), "f")
+    night = replace(
+        sequence, dataset="UAVDark135", condition=NIGHT, attributes=frozenset({"LR", "ARC"})
+    )
+    found = measured_rows([scored_run("ours", night, sequence.truth), other])
+    text = render_markdown(printed_blocks(found), "f")
+    row = next(
+        x for x in text.splitlines() if x.startswith("| ours (measured, 1 of 135 sequences)")
+    )
+    cells = [cell.strip() for cell in row.strip("|").split("|")][1:]
+    low_resolution = 3 * paper_tables()["attributes"].index("LR")
+    assert cells[low_resolution : low_resolution + 3] == ["1.000", "1.000", "0.952"]
+    assert cells.count("-") == 12  # the other four attributes
+    assert "| ours (measured, 1 of 135 sequences) | 0.952 | 1.000 | 1.000 | 100.0 |" in text
+
+
 def test_slugs_and_tables() -> None:
     assert slug("DTB70/Car2 (night-degraded)") == "dtb70-car2-night-degraded"
     table = Table(("a|b", "c"), ((Cell("x", link="y"), Cell("1", best=True)),), "caption")
@@ -168,6 +187,7 @@ def test_the_report_is_whole(tmp_path: Path, sequence: Sequence, lost: Float64) 
         "this machine",
         "the line is at 20 px",
         "rank correlation",
+        "SR0.75",
         "frame 9: 90 px off",
         "as printed",
     ):
@@ -180,6 +200,23 @@ def test_the_report_is_whole(tmp_path: Path, sequence: Sequence, lost: Float64) 
     assert anchors <= set(re.findall(r'id="([^"]+)"', html))
     for name in re.findall(r"\(figures/([^)]+)\)", markdown):
         assert (tmp_path / "report" / "figures" / name).stat().st_size > 500
+
+
+def test_the_best_figures_are_marked(sequence: Sequence, lost: Float64) -> None:
+    pytest.importorskip("matplotlib")
+    runs = [scored_run("ours", sequence, lost), scored_run("KCF", sequence, sequence.truth)]
+    table = next(b for b in make_report(runs, ReportOptions("ours")) if isinstance(b, Table))
+    rows = {row[0].text: dict(zip(table.headings, row, strict=True)) for row in table.rows}
+    for figure in ("success AUC", "prec@20", "AO", "SR0.5", "CLE px"):
+        assert rows["KCF"][figure].best
+        assert not rows["ours"][figure].best
+    assert (rows["KCF"]["CLE px"].text, rows["ours"]["CLE px"].text) == ("0.0", "20.0")
+    assert not rows["KCF"]["tracker"].best
+
+
+def test_errors_of_a_tracker_without_any_answer_are_drawn(sequence: Sequence) -> None:
+    pytest.importorskip("matplotlib")
+    assert b"20 px" in plot_cle({"x": np.full(10, np.nan)}, "title")
 
 
 def test_a_plot_is_the_same_each_time() -> None:

@@ -80,6 +80,13 @@ def test_matlab_files_of_others(tmp_path: Path) -> None:
         read_result("matlab", tmp_path, "c")
 
 
+def test_times_of_our_runs_are_read(tmp_path: Path) -> None:
+    write_result("pysot", tmp_path, "car1", Result(BOXES))
+    (tmp_path / "times").mkdir()
+    (tmp_path / "times" / "car1.txt").write_text("0.5\n0.01\n0.03\n")
+    assert read_result("pysot", tmp_path, "car1").times_s == pytest.approx(TIMES)
+
+
 def test_odd_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found nothing"):
         find_format(tmp_path / "none")
@@ -87,6 +94,9 @@ def test_odd_folders(tmp_path: Path) -> None:
         find_format(tmp_path)
     with pytest.raises(InputError, match="'csv': expected one of pysot"):
         check_format("csv")
+    (tmp_path / "car1.txt").write_bytes(b"\xff\xfe1")
+    with pytest.raises(InputError, match=r"car1\.txt: expected UTF-8 text"):
+        find_format(tmp_path)
 
 
 def test_times_of_another_length(tmp_path: Path) -> None:

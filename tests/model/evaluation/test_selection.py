@@ -11,7 +11,9 @@ from model import cli_eval
 from model.backend import Backend
 from model.config import TrackerConfig
 from model.errors import InputError
-from model.evaluation.box_files import Float64
+from model.evaluation.box_files import Float64, write_boxes
+from model.evaluation.cli_data import find_known
+from model.evaluation.data_check import Known
 from model.evaluation.peers import TrackerSpec
 from model.evaluation.selection import (
     RANGES,
@@ -151,6 +153,19 @@ def test_select_ranks_candidates(
         mlkd(*words, "--data", data, "--set", "DTB70", "--out", tmp_path / "o")
 
 
+def test_a_night_test_set_is_known_in_the_plain_layout(
+    tmp_path: Path, make_video: MakeVideo
+) -> None:
+    make_video(tmp_path / "data" / "UAVDark135" / "a", 3)
+    make_video(tmp_path / "data" / "DTB70" / "b", 3)
+    words = ("eval", "select", "--candidate", "kcf", "--data", tmp_path / "data", "--quiet")
+    with pytest.raises(InputError, match="UAVDark135 is a test set"):
+        mlkd(*words, "--out", tmp_path / "o")
+    assert mlkd(*words, "--out", tmp_path / "o", "--allow-test-set") == 0
+    record = json.loads((tmp_path / "o" / "selection.json").read_text())
+    assert record["selection"] == "selected on the test set UAVDark135"
+
+
 def test_report_names_the_selection(
     tmp_path: Path, data: Path, engine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,13 +174,35 @@ def test_report_names_the_selection(
     mlkd("eval", "select", "--candidate", f"s1={engine}", "--data", data, "--out", out, "--quiet")
     words = ("eval", "report", "--data", data, "--results", out, "--tracker", "s1")
     mlkd(*words, "--to", tmp_path / "r", "--selection", out / "selection.json")
-    assert "s1 was selected on a validation list" in (tmp_path / "r" / "report.md").read_text()
+    text = (tmp_path / "r" / "report.md").read_text()
+    assert "s1 was selected on a validation list" in text
+    assert "2 of the 2 sequences below were among those it was selected on" in text
     assert "wrote" in capsys.readouterr().out
     (out / "bad.json").write_text("[]")
     with pytest.raises(InputError, match=r"bad\.json: expected the selection\.json"):
         mlkd(*words, "--to", tmp_path / "r", "--selection", out / "bad.json")
     with pytest.raises(InputError, match=r"nosuch.a\.txt: expected a text file, found nothing"):
         mlkd("eval", "report", "--data", data, "--results", out, "--tracker", "nosuch")
+
+
+def test_a_selection_beside_the_results_is_told_unasked(
+    tmp_path: Path, make_pictures: Callable[..., Float64]
+) -> None:
+    pytest.importorskip("matplotlib")
+    truth = make_pictures(tmp_path / "set" / "data_seq" / "a")
+    write_boxes(tmp_path / "set" / "anno" / "a.txt", truth)
+    data = ("--set", "UAVDark135", "--data", tmp_path / "set")
+    out = tmp_path / "out"
+    words = ("eval", "select", "--candidate", "kcf", *data, "--out", out, "--quiet")
+    mlkd(*words, "--allow-test-set")
+    report = ("eval", "report", *data, "--results", out, "--tracker")
+    mlkd(*report, "KCF", "--to", tmp_path / "r")
+    told = "KCF was selected on the test set UAVDark135"
+    assert told in (tmp_path / "r" / "report.md").read_text()
+    assert told in (tmp_path / "r" / "report.html").read_text()
+    mlkd("eval", "run", "--tracker", "other=kcf", *data, "--out", out, "--quiet")
+    mlkd(*report, "other", "--to", tmp_path / "r2")
+    assert "selected" not in (tmp_path / "r2" / "report.md").read_text()
 
 
 def test_score_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,10 +212,27 @@ def test_score_and_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (folder / "a.txt").write_text("1,2,30,40\n2,2,30,40\n")
     assert mlkd("eval", "score", "--anno", anno, results, "--convention", "matlab") == 0
     assert "convention matlab" in capsys.readouterr().out
+    with pytest.raises(InputError, match="2 folders are called T"):
+        mlkd("eval", "score", "--anno", anno, results, results)
     assert mlkd("eval", "convert", results, tmp_path / "G", "--format", "got10k") == 0
     assert (tmp_path / "G" / "a" / "a_001.txt").read_text() == (
         "1.000,2.000,30.000,40.000\n2.000,2.000,30.000,40.000\n"
     )
+
+
+def test_what_is_known_of_a_set_is_found_beside_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shared" / "data" / "ope-oracle" / "night-init-boxes"
+    folder.mkdir(parents=True)
+    (folder / "NAT2021.csv").write_text("sequence,frames,x,y,w,h\na,5,60,50,24,24\n")
+    (tmp_path / "house").mkdir()
+    monkeypatch.chdir(tmp_path / "house")
+    monkeypatch.delenv("MLKD_SHARED", raising=False)
+    assert find_known("NAT2021-test", None) == {"a": Known(5, (60, 50, 24, 24))}
+    assert find_known("NAT2021-train", None) is None
+    monkeypatch.setenv("MLKD_SHARED", str(tmp_path / "nowhere"))
+    assert find_known("NAT2021-test", None) is None
 
 
 def test_data_verbs(

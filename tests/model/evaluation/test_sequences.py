@@ -9,6 +9,7 @@ import pytest
 from model.errors import InputError
 from model.evaluation.box_files import Float64
 from model.evaluation.darkened import DarkenedFrames, darken_sequence, scene_of
+from model.evaluation.datasets import read_dataset
 from model.evaluation.sequences import (
     DARKENED,
     DAY,
@@ -33,6 +34,22 @@ def test_a_folder_of_sets(tmp_path: Path, make_video: MakeVideo) -> None:
     assert frames[0].shape == (240, 320, 3)
     assert frames[0][62, 72].mean() > 150
     assert frames[0][5, 5].mean() < 60
+
+
+def test_attributes_of_a_plain_video(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "a", 3)
+    (tmp_path / "a" / "attributes.txt").write_text("SV, OCC\nIV\n")
+    assert read_video_sequence(tmp_path / "a").attributes == {"SV", "OCC", "IV"}
+    (tmp_path / "a" / "attributes.txt").write_text("SV\nDARK\n")
+    with pytest.raises(InputError, match=r"attributes\.txt, line 2: expected some of .*'DARK'"):
+        read_video_sequence(tmp_path / "a")
+
+
+def test_two_sequences_of_one_name_are_refused(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "one" / "set" / "a", 3)
+    make_video(tmp_path / "two" / "set" / "a", 3)
+    with pytest.raises(InputError, match=r"two/set/a/groundtruth\.txt: .* than set/a, found .*one"):
+        read_dataset("videos", tmp_path)
 
 
 def test_reading_twice_gives_the_same_frames(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -69,7 +86,9 @@ def test_a_broken_video_is_named(tmp_path: Path, make_video: MakeVideo) -> None:
 def test_a_target_absent_at_first_is_refused(tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "a", 3)
     (tmp_path / "a" / "groundtruth.txt").write_text("nan,nan,nan,nan\n1,2,3,4\n1,2,3,4\n")
-    with pytest.raises(InputError, match="expected a target in the first frame"):
+    with pytest.raises(
+        InputError, match=r"groundtruth\.txt, line 1: expected a target in the first frame"
+    ):
         _ = read_video_sequence(tmp_path / "a").first_box
 
 

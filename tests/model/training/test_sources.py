@@ -100,3 +100,23 @@ def test_a_line_that_is_no_box_is_named(tmp_path: Path) -> None:
     path.write_text("1,2,3,4\n\n1,2,three,4\n")
     with pytest.raises(InputError, match="line 3"):
         read_boxes(path)
+
+
+def test_crops_of_pysot(tmp_path: Path) -> None:
+    boxes = {f"{n:06d}": [10, 20, 50, 60] for n in (1, 4, 9)}
+    listing = {"vid/v1": {"00": boxes}, "vid/v2": {"00": boxes}}
+    for video in listing:
+        for frame in boxes:
+            write_image(tmp_path / "set" / "crop511" / video / f"{frame}.00.x.jpg", 511, 511)
+    (tmp_path / "set" / "crop511" / "vid" / "v1" / "000009.00.x.jpg").write_bytes(b"no image")
+    (tmp_path / "set" / "train.json").write_text(json.dumps(listing))
+    report = DataReport()
+    found = frames(tmp_path, "crop511", report, skip=("v2",))
+    assert [(frame.group, frame.index) for frame in found] == [("vid/v1/00", 1), ("vid/v1/00", 4)]
+    # A 40 px square whose template region of 80 px is shown as 127 px, in the middle of 511 px.
+    assert found[0].boxes[0] == pytest.approx([223.75, 223.75, 63.5, 63.5])
+    assert dict(report.counts) == {"missing or damaged image": 1}
+    assert SourceConfig(kind="crop511", path="set").follows
+    (tmp_path / "set" / "other.json").write_text("{}")
+    with pytest.raises(InputError, match=r"one JSON beside it, found other\.json, train\.json"):
+        frames(tmp_path, "crop511", report)
