@@ -172,6 +172,8 @@ class RemoteVehicle:
         sender = self._sender
         if sender is None:
             raise ControlError(f"{self._ip}: no command link ({self._error})")
+        if not command.is_neutral and not _is_connected(sender.status.report):
+            raise ControlError(f"{self._ip}: the command link is down; it is being connected again")
         sender.send(command)
 
     def neutral(self) -> None:

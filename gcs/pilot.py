@@ -182,7 +182,8 @@ class Pilot:
         """Send what was decided, unless the operator took over since.
 
         A vehicle out of reach is noted, not raised: the target is tracked on, and the vehicle's
-        own expiry makes it neutral.
+        own expiry makes it neutral. When it is reached again it starts still: forward flight has
+        to be confirmed anew, as after a loss of the target.
         """
         refusal: str | None = None
         with self._lock:
@@ -192,6 +193,10 @@ class Pilot:
                 self._control.send(command)
             except ControlError as error:
                 refusal = str(error)
+                self._watch = safety.lose(self._watch)
+                self._servo = self._servo.forget_target()
+            if refusal is None and command.is_neutral:
+                return  # zeros may pass where commands do not: no proof that it is reached again
             fresh, self._refusal = refusal != self._refusal, refusal
         if refusal is not None and fresh:
             self._note("control_failed", refusal)

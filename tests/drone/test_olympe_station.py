@@ -127,6 +127,20 @@ def test_without_a_connection_commands_are_refused_with_the_reason(
     assert bench.lines == ["no command link: no drone at 127.0.0.1"]  # told once, tried again
 
 
+def test_while_the_drone_is_out_of_reach_only_neutral_is_passed_on(
+    benches: Callable[..., Bench],
+) -> None:
+    sender = FakeSender()
+    bench = benches(sender)
+    wait_until(lambda: bench.vehicle.connected)
+    sender.said = {**report(), "state": "WAITING"}
+    with pytest.raises(ControlError, match="the command link is down"):
+        bench.vehicle.send(RateCommand(yaw_deg_s=3.0, issued_ns=1))
+    still = RateCommand(issued_ns=2)
+    bench.vehicle.send(still)
+    assert sender.sent == [still]
+
+
 def test_the_pilots_hand_on_the_sticks_is_told_once(benches: Callable[..., Bench]) -> None:
     sender = FakeSender()
     bench = benches(sender)

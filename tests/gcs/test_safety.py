@@ -568,6 +568,21 @@ def test_a_vehicle_out_of_reach_is_noted_once_and_does_not_stop_the_loop() -> No
     assert [kind for kind, _ in flight.events].count("control_failed") == 1
 
 
+def test_a_link_that_was_lost_asks_for_a_new_confirmation() -> None:
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.FOLLOW)
+    for _ in range(5):
+        flight.see()
+    flight.pilot.confirm()
+    flight.vehicle.broken = True
+    flight.see()
+    flight.vehicle.broken = False
+    assert not flight.pilot.status.confirmed
+    back = [flight.see() for _ in range(CONFIG.regain_frames)]
+    assert [command is not None and command.is_neutral for command in back] == [True, True, False]
+    assert all(command is not None and command.forward_m_s == 0.0 for command in back)
+
+
 def test_each_change_of_rule_is_noted_with_its_reason() -> None:
     flight = Flight()
     flight.pilot.grant(ControlLevel.CAMERA)
