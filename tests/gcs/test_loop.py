@@ -12,6 +12,7 @@ from drone.errors import SourceError
 from drone.frame import Frame
 from gcs import loop as module
 from gcs.beginning import NoVideoError
+from gcs.feed import INTERVALS_KEPT
 from gcs.follow import Decision
 from gcs.hub import Publication
 from gcs.requests import HoldOrder, ReopenOrder, StartOrder, StopOrder
@@ -115,6 +116,27 @@ def test_500_numbered_frames_with_gaps_in_order_with_age_and_drops(rig: Rig) -> 
         assert line["state"] == "TRACKING"
         assert line["cle_px"] < 8
         assert line["truth"] == [148, 108, 24, 24]
+
+
+def test_a_frame_older_than_two_intervals_is_shown_and_not_tracked(rig: Rig) -> None:
+    rig.source.live = True
+
+    def push(number: int, age_s: float) -> Publication:
+        captured_ns = rig.station.clock() - round(age_s * 1e9)
+        rig.source.push(make_frame(number, captured_ns, (160, 120)))
+        wait_until(lambda: any(p.status.frame_id == number for p in rig.published))
+        return next(p for p in rig.published if p.status.frame_id == number)
+
+    # One every 2 s; so much slower than any machine that only the ages decide.
+    for number in range(INTERVALS_KEPT + 1):
+        push(number, 11 + 2 * (INTERVALS_KEPT - number))
+    rig.start_track()
+    held = push(INTERVALS_KEPT + 1, 5.0).status
+    assert (held.state, held.score) == ("TRACKING", None)
+    assert held.box is not None
+    fresh = push(INTERVALS_KEPT + 2, 0.0).status
+    assert fresh.score is not None
+    assert [line["inferred_ns"] is None for line in rig.flight()] == [True, False]
 
 
 def test_a_frozen_video_does_not_keep_a_stop_waiting(impatient: Rig) -> None:
