@@ -152,10 +152,11 @@ class Pilot:
             return self._decide(situation_of(frame, answer, phase, self._clock(), self._miss_score))
 
     def _decide(self, now: Situation) -> Decision:
+        config = self.config.of_vehicle(now.telemetry)
         before = self._verdict
         was_off = self._watch.level is ControlLevel.OFF
         good_ns = self._watch.good_ns
-        self._watch, verdict = safety.judge(self._watch, now, self.config)
+        self._watch, verdict = safety.judge(self._watch, now, config)
         self._verdict = verdict
         if before is None or before.rule != verdict.rule:
             self._note("control", f"{verdict.rule}: {verdict.reason}")
@@ -167,10 +168,10 @@ class Pilot:
             seen = Sighting(
                 now.box, now.width_px, now.height_px, now.captured_ns or 0, now.telemetry
             )
-            self._servo = servo.observe(self._servo, seen, self.config)
-        wanted = servo.steer(self._servo, now.now_ns, self.config)
-        command = safety.permit(wanted, verdict.action, now.now_ns, self.config)
-        self._servo = servo.sent(self._servo, command, now.now_ns, self.config)
+            self._servo = servo.observe(self._servo, seen, config)
+        wanted = servo.steer(self._servo, now.now_ns, config)
+        command = safety.permit(wanted, verdict.action, now.now_ns, config)
+        self._servo = servo.sent(self._servo, command, now.now_ns, config)
         reason = f"{verdict.rule}: {verdict.reason}"
         if was_off:
             return Decision(None, reason)

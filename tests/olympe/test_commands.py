@@ -112,7 +112,7 @@ def test_the_gimbal_moves_at_a_share_of_its_speed_and_is_stopped(device: Device)
         assert seen["args"]["yaw_frame_of_reference"] == "none"
         assert seen["args"]["roll_frame_of_reference"] == "none"
         control.send(now(gimbal_pitch_deg_s=80.0))
-        device.wait(lambda line: line.get("args", {}).get("pitch") == 0.5, since=mark)
+        device.wait(lambda line: line.get("args", {}).get("pitch") == 0.2, since=mark)
         mark = device.mark()
         control.neutral()
         assert device.wait_for(GIMBAL, since=mark)["args"]["pitch"] == 0.0
