@@ -25,7 +25,7 @@ def build_station(settings: Settings) -> Station:
         BackendError: the engine does not start.
     """
     settings.check_exposure()
-    source, vehicle = open_parts(settings.source, settings.follow_config.clamp)
+    source, vehicle = open_parts(settings)
     model, engine = choose_model(settings)
     later = opens_later(source)
     if not later:
@@ -43,26 +43,24 @@ def build_station(settings: Settings) -> Station:
     return station
 
 
-def open_parts(spec: str, clamp: float) -> tuple[FrameSource, StationVehicle | None]:
+def open_parts(settings: Settings) -> tuple[FrameSource, StationVehicle | None]:
     """Make the source, and the vehicle where it is one that has to be opened; opens neither.
-
-    Args:
-        spec: what the settings name.
-        clamp: hard limit of the commands, share of full.
 
     Raises:
         SourceError: no such thing; names what was expected.
         MissingExtraError: it needs a library that is not installed.
     """
-    if spec.strip().startswith("olympe:"):
+    spec = settings.source.strip()
+    if spec.startswith("olympe:"):
         # Parrot's wing, needed by few.
         from drone.olympe_command import PilotingLimits
         from drone.olympe_sdk import check_installed
         from drone.olympe_station import station_drone
 
         check_installed()
-        return station_drone(spec.strip().partition(":")[2], PilotingLimits.of_share(clamp))
-    return open_source(spec, realtime=True), None
+        limits = PilotingLimits.of_share(settings.follow_config.clamp)
+        return station_drone(spec.partition(":")[2], limits)
+    return open_source(spec, realtime=True, decoder=settings.decoder), None
 
 
 def choose_model(settings: Settings) -> tuple[Path, str]:
