@@ -195,9 +195,12 @@ def test_a_pilot_who_takes_the_sticks_back_keeps_them(device: Device) -> None:
 
 def test_the_sender_in_its_own_process_flies_the_drone(device: Device) -> None:
     device.forget()
+    mark = device.mark()
     sender = SenderProcess("drone.olympe_vehicle:open_vehicle", {"ip": IP})
     sender.open(timeout_s=90.0)
     try:
+        # Whatever a sender that died before it left turning.
+        assert device.wait_for(GIMBAL, since=mark)["args"]["pitch"] == 0.0
         mark = device.mark()
         sender.send(now(yaw_deg_s=4.0))
         device.wait_for(PCMD, since=mark, yaw=10)
