@@ -12,7 +12,7 @@ from drone.frame import Frame
 from drone.olympe_source import OlympeSource
 from tests.olympe import vmeta_values as expected
 from tests.olympe.loopback import IP, Video, wait_until
-from tests.olympe.pictures import read_number
+from tests.olympe.pictures import BLOCK_PX, read_number
 
 
 @contextmanager
@@ -85,6 +85,18 @@ def test_metadata_inside_the_stream_becomes_telemetry(start_video: Callable[...,
     assert told.horizontal_fov_deg == pytest.approx(expected.HORIZONTAL_FOV_DEG, abs=0.1)
     assert told.speed_m_s == pytest.approx(expected.SPEED_NORTH_M_S)
     assert told.flying_state == "flying"
+
+
+def test_the_night_simulator_is_seen_through_the_drones_camera(
+    start_video: Callable[..., Video],
+) -> None:
+    with playing(start_video("--vmeta", "--pictures", "tests.olympe.pictures:night")) as source:
+        frames = [next_frame(source) for _ in range(10)]
+    assert None not in [read_number(frame.image) for frame in frames]
+    below = frames[-1].image[BLOCK_PX:]
+    assert below.mean() < 80, "a night"
+    assert below.std() > 5, "with something in it"
+    assert frames[-1].telemetry.horizontal_fov_deg is not None
 
 
 def test_a_slow_reader_gets_the_newest_frame_and_no_backlog(video: Video) -> None:
