@@ -53,7 +53,7 @@ test-trt: dev
 test-olympe:
 	@test -x $(VENV)-olympe/bin/python || $(PYTHON) -m venv $(VENV)-olympe
 	@if $(VENV)-olympe/bin/python -m pip install --quiet --disable-pip-version-check -e '.[olympe]' pytest pytest-timeout hypothesis; then \
-		$(VENV)-olympe/bin/python -m pytest tests/olympe -m 'olympe and not slow' $(ARGS); \
+		$(VENV)-olympe/bin/python -m pytest tests/olympe -m olympe $(ARGS); \
 	else \
 		echo "NOT RUN: Parrot's SDK cannot be installed here; nothing was tried against it"; \
 	fi

@@ -31,6 +31,9 @@ class Telemetry:
     returning_home: bool | None = None
     """It flies home by its own decision or its pilot's; nobody else may command then."""
     horizontal_fov_deg: float | None = None
+    yaw_full_deg_s: float | None = None
+    gimbal_full_deg_s: float | None = None
+    """What a full command does; the pilot may change it in the vehicle's settings."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,13 @@ class PilotingLimits:
     yaw_percent: int = 20
     tilt_percent: int = 20
     climb_percent: int = 20
-    gimbal_percent: int = 50
+    gimbal_percent: int = 20
+
+    @classmethod
+    def of_share(cls, share: float) -> PilotingLimits:
+        """The same share of full, 0..1, for everything that the follow controller moves."""
+        percent = min(max(round(100 * share), 1), 100)
+        return cls(yaw_percent=percent, tilt_percent=percent, gimbal_percent=percent)
 
     def __post_init__(self) -> None:
         """Check the ranges.

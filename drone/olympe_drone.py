@@ -9,9 +9,10 @@ from types import TracebackType
 from drone.olympe_command import FullScale, PilotingLimits
 from drone.olympe_control import OlympeControl
 from drone.olympe_link import OlympeLink
+from drone.olympe_models import MEDIA_NAME
 from drone.olympe_sdk import OlympeSdk, Sdk
 from drone.olympe_settings import VehicleSettings
-from drone.olympe_source import MEDIA_NAME, OlympeSource
+from drone.olympe_source import OlympeSource
 from drone.olympe_vehicle import OlympeVehicle
 from drone.sender_core import SenderConfig
 

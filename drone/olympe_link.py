@@ -40,6 +40,7 @@ class LinkTiming:
         backoff_first_s, backoff_most_s: pause after a failure; doubles each time.
         watch_s: how often the SDK is asked whether it is still connected.
         close_s: longest that `close` waits for the disconnection.
+        abort_s: the same while there is no connection yet: the SDK may sit in it for 45 s.
     """
 
     identify_s: float = 2.5
@@ -48,6 +49,7 @@ class LinkTiming:
     backoff_most_s: float = 5.0
     watch_s: float = 0.05
     close_s: float = 8.0
+    abort_s: float = 2.0
 
 
 class Backoff:
@@ -201,7 +203,8 @@ class OlympeLink:
         self._stop.set()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
-            thread.join(self._timing.close_s)
+            connected = self.state is LinkState.CONNECTED
+            thread.join(self._timing.close_s if connected else self._timing.abort_s)
             if thread.is_alive():
                 logger.warning("%s: the SDK does not let go; it is left to its thread", self.ip)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from drone.errors import ControlError
+from drone.errors import ControlError, SourceError
 
 DISCOVERY_PORT = 44445
 MUX_PORT = 4321
 """The SkyController 4 carries everything over one connection to this port."""
+MEDIA_NAME = "Front camera"
 MODEL_TEXT = "ANAFI, ANAFI USA, ANAFI Ai, SkyController 3, USA or 4"
 
 
@@ -58,6 +60,45 @@ def checked_ip(text: str) -> str:
         ) from None
 
 
+class AbsentError(ControlError):
+    """Nobody answers at the address; a drone may come there later."""
+
+
+@dataclass(frozen=True)
+class DroneAddress:
+    """What stands behind `olympe:`.
+
+    Attributes:
+        ip: IPv4 address of the drone or of its SkyController.
+        url: RTSP address where a port was given, else None.
+        media_name: the camera's stream, as the drone offers it.
+    """
+
+    ip: str
+    url: str | None
+    media_name: str
+
+
+def parse_address(spec: str) -> DroneAddress:
+    """Read `ADDRESS[:PORT][/MEDIA NAME]`.
+
+    Raises:
+        SourceError: it does not have this form.
+    """
+    parts = re.fullmatch(r"([^:/]+)(?::(\d{1,5}))?(?:/(.+))?", spec.strip())
+    if parts is None:
+        raise SourceError(
+            f"olympe:{spec}: expected olympe:ADDRESS, as olympe:192.168.42.1, and behind it "
+            "/MEDIA NAME for another camera"
+        )
+    address, port, media_name = parts.groups()
+    try:
+        ip = checked_ip(address)
+    except ControlError as error:
+        raise SourceError(f"olympe:{spec}: {error}") from None
+    return DroneAddress(ip, f"rtsp://{ip}:{port}/live" if port else None, media_name or MEDIA_NAME)
+
+
 def identify(
     ip: str,
     timeout_s: float = 2.5,
@@ -73,20 +114,22 @@ def identify(
         clock: seconds.
 
     Raises:
-        ControlError: nobody answers, or it is a model that is not supported.
+        AbsentError: nobody answers.
+        ControlError: it is a model that is not supported, or no drone at all.
     """
     deadline_s = clock() + timeout_s
     try:
-        announced = _announcement(ip, port, timeout_s * 0.6)
+        connection = socket.create_connection((ip, port), timeout_s * 0.6)
     except OSError as reason:
         left_s = deadline_s - clock()
         if left_s > 0 and _answers(ip, MUX_PORT, left_s):
             return MUX_MODEL
-        raise ControlError(
+        raise AbsentError(
             f"no drone at {ip}: port {port} does not answer ({reason}); expected a powered drone "
             "or SkyController, and this computer in its network"
         ) from None
-    return model_of(announced, ip)
+    with connection:
+        return model_of(_announcement(connection, ip, timeout_s * 0.3), ip)
 
 
 def model_of(announced: bytes, ip: str) -> OlympeModel:
@@ -106,16 +149,21 @@ def model_of(announced: bytes, ip: str) -> OlympeModel:
     return MODELS[number]
 
 
-def _announcement(ip: str, port: int, timeout_s: float) -> bytes:
-    with socket.create_connection((ip, port), timeout_s) as connection:
-        connection.settimeout(timeout_s / 2)
-        received = b""
+def _announcement(connection: socket.socket, ip: str, timeout_s: float) -> bytes:
+    connection.settimeout(timeout_s)
+    received = b""
+    try:
         while not received.endswith(b"\0") and len(received) < 4096:
             part = connection.recv(4096)
             if not part:
                 break
             received += part
-        return received
+    except OSError as reason:
+        raise ControlError(
+            f"{ip} takes a connection but does not say what it is ({reason}); expected "
+            f"{MODEL_TEXT}; one that hangs has to be restarted"
+        ) from None
+    return received
 
 
 def _answers(ip: str, port: int, timeout_s: float) -> bool:

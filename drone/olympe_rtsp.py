@@ -13,6 +13,23 @@ from drone.errors import SourceError
 ANSWER_MOST_BYTES = 65536
 
 
+class MediaNameError(SourceError):
+    """The drone streams, but nothing of this name."""
+
+
+def check_media(url: str, media_name: str, source: str) -> None:
+    """Make sure that a server offers a medium of this name.
+
+    Raises:
+        MediaNameError: it does not; lists those that it offers.
+        SourceError: nobody answers, or not as an RTSP server does.
+    """
+    offered = offered_media(url)
+    if media_name not in offered:
+        listed = ", ".join(repr(name) for name in offered) or "none"
+        raise MediaNameError(f"{source}: no media named {media_name!r}; the drone offers {listed}")
+
+
 def offered_media(url: str, timeout_s: float = 1.5) -> list[str]:
     """Names of the video media at `rtsp://host[:port]/path`, in the server's order.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import logging
 import sys
 import types
@@ -198,6 +199,16 @@ def detach_pictures(video: SdkVideo) -> None:
         if event and loop is not None:
             loop.remove_event_from_loop(event).result_or_cancel(timeout=1.0)
             stream["video_queue_event"] = None
+
+
+def check_installed() -> None:
+    """Look for the SDK without importing it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if importlib.util.find_spec("olympe") is None:
+        raise MissingExtraError("parrot-olympe", "olympe")
 
 
 def import_olympe() -> Any:

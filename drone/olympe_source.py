@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +10,10 @@ from collections.abc import Callable
 from drone.errors import ControlError, FrameTimeoutError, SourceError
 from drone.frame import Frame, Telemetry
 from drone.olympe_link import Backoff, FirstAttempt, OlympeLink
-from drone.olympe_models import checked_ip
+from drone.olympe_models import MEDIA_NAME, checked_ip, parse_address
 from drone.olympe_picture import RawPicture, RawSlot, bgr_of_frame, source_time_ns
 from drone.olympe_player import Playing, VideoTiming
-from drone.olympe_rtsp import offered_media
+from drone.olympe_rtsp import check_media
 from drone.olympe_sdk import OlympeSdk, Sdk
 from drone.olympe_telemetry import merged, telemetry_of_vmeta
 from model.errors import MissingExtraError
@@ -22,28 +21,16 @@ from model.errors import MissingExtraError
 logger = logging.getLogger(__name__)
 
 STALE_S = 0.3
-MEDIA_NAME = "Front camera"
 
 
-def olympe_source(spec: str, *, telemetry: Callable[[], Telemetry] | None = None) -> OlympeSource:
+def olympe_source(spec: str) -> OlympeSource:
     """Make a source of `ADDRESS[:PORT][/MEDIA NAME]`, which `olympe:` stood before.
-
-    Args:
-        spec: as `192.168.42.1`, `192.168.42.1/Thermal blended` or `127.0.0.1:8554`.
-        telemetry: where the vehicle's state comes from besides the pictures (a sender process).
 
     Raises:
         SourceError: it does not have this form.
     """
-    parts = re.fullmatch(r"([^:/]+)(?::(\d{1,5}))?(?:/(.+))?", spec.strip())
-    if parts is None:
-        raise SourceError(
-            f"olympe:{spec}: expected olympe:ADDRESS, as olympe:192.168.42.1, and behind it "
-            "/MEDIA NAME for another camera"
-        )
-    ip, port, media_name = parts.groups()
-    url = f"rtsp://{ip}:{port}/live" if port else None
-    return OlympeSource(ip, url=url, media_name=media_name or MEDIA_NAME, telemetry=telemetry)
+    address = parse_address(spec)
+    return OlympeSource(address.ip, url=address.url, media_name=address.media_name)
 
 
 class OlympeSource:
@@ -140,6 +127,15 @@ class OlympeSource:
             self.close()
             raise first.error
 
+    def check_media(self) -> None:
+        """Ask the drone's video server, without the SDK.
+
+        Raises:
+            MediaNameError: the media name is not offered; lists those that are.
+            SourceError: no video server answers.
+        """
+        check_media(self._url, self._media_name, self.name)
+
     def read(self, timeout_s: float) -> Frame | None:
         """Wait for the newest frame, 0.3 s at most.
 
@@ -214,12 +210,12 @@ class OlympeSource:
             own = self._link.drone.streaming
             if own is None:
                 raise SourceError(f"{self.name}: the SkyController gives no video")
-            video, url = own, None
+            video = own
         else:
-            url = self._given_url or f"rtsp://{self._ip}/live"
-            self._check_media(url)
+            self.check_media()
             video = sdk.video()
         owned = not self._through_controller
+        url = self._url if owned else None
         playing = Playing(video, RawSlot(self._number, self._clock), owned)
         if not playing.start(url, self._media_name, self._timing.play_s):
             self._end(playing)
@@ -233,13 +229,9 @@ class OlympeSource:
             self._changed.notify_all()
         return playing
 
-    def _check_media(self, url: str) -> None:
-        offered = offered_media(url)
-        if self._media_name not in offered:
-            listed = ", ".join(repr(name) for name in offered) or "none"
-            raise SourceError(
-                f"{self.name}: no media named {self._media_name!r}; the drone offers {listed}"
-            )
+    @property
+    def _url(self) -> str:
+        return self._given_url or f"rtsp://{self._ip}/live"
 
     @property
     def _through_controller(self) -> bool:

@@ -16,6 +16,9 @@ _FIELDS = tuple(field.name for field in fields(Telemetry))
 FAST_FIELDS = frozenset({"yaw_deg", "gimbal_pitch_deg", "height_m", "speed_m_s", "home_distance_m"})
 """The drone repeats these at 5 Hz and more. The others come when they change, and stay true."""
 FAST_FIELD_LIFE_S = 1.0
+SILENCE_S = 2.0
+"""A drone that said nothing at all for so long is not known any more: its link is down, though
+the SDK notices only after 8 s."""
 EARTH_RADIUS_M = 6_371_000.0
 
 
@@ -24,7 +27,8 @@ class TelemetrySnapshot:
     """The newest values and how old each is.
 
     Attributes:
-        telemetry: fast fields older than a second are None.
+        telemetry: fast fields older than a second are None; everything is, once the drone has
+            been silent for `SILENCE_S`.
         age_s: by field name, of every field that ever came.
         returning_home: the drone flies home by its own decision or the pilot's.
         app_pilots: through a SkyController: our commands fly, not the sticks; None without one.
@@ -69,6 +73,7 @@ class TelemetryStore:
         """Everything, at one instant."""
         with self._lock:
             values, heard_ns = dict(self._values), self._heard_ns
+        silent = heard_ns is None or (now_ns - heard_ns) / 1e9 > SILENCE_S
         here, home = values.get("here"), values.get("takeoff") or values.get("home")
         if here and home and here[0] and home[0]:
             values["home_distance_m"] = (_ground_m(here[0], home[0]), here[1])
@@ -77,6 +82,7 @@ class TelemetryStore:
             name: value
             for name, (value, _) in values.items()
             if name in _FIELDS and (name not in FAST_FIELDS or age_s[name] <= FAST_FIELD_LIFE_S)
+            if not silent
         }
         return TelemetrySnapshot(
             telemetry=Telemetry(**fresh),
@@ -162,6 +168,8 @@ def telemetry_of_vmeta(vmeta: Mapping[str, Any]) -> Values:
         values["speed_m_s"] = math.hypot(speed["north"], speed["east"])
     if isinstance(drone.get("flying_state"), str):
         values["flying_state"] = drone["flying_state"].removeprefix("FS_").lower()
+    if drone.get("piloting_mode") == "PM_RETURN_HOME":
+        values["returning_home"] = True
     looking = _quaternion(camera.get("quat"))
     if looking is not None:
         values["gimbal_pitch_deg"] = _pitch_deg(looking)

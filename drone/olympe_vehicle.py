@@ -65,6 +65,7 @@ class OlympeVehicle:
         self._gimbal = 0.0
         self._gimbal_ns = 0
         self._gimbal_zeros = GIMBAL_ZEROS
+        self._gimbal_unsure = False
 
     @property
     def full_scale(self) -> FullScale:
@@ -109,7 +110,8 @@ class OlympeVehicle:
         """Stop the drone and the gimbal, and give the sticks back; nothing where not needed."""
         with self._lock:
             self._notice()
-            if self.link.state is not LinkState.CONNECTED or not (self._taken or self._gimbal):
+            moved = self._taken or self._gimbal or self._gimbal_unsure
+            if self.link.state is not LinkState.CONNECTED or not moved:
                 return
             taken, self._taken = self._taken, False
             try:
@@ -169,6 +171,9 @@ class OlympeVehicle:
 
     def _notice(self) -> None:
         """Take note of what happened to the connection and to the sticks."""
+        if self.link.session != self._session:
+            # Whoever commanded before may have died while the gimbal turned, and it turns for ever.
+            self._gimbal_unsure = not self._through_controller
         if self.link.session != self._session or self.link.state is not LinkState.CONNECTED:
             self._session = self.link.session
             self._taken = self._confirmed = False
@@ -224,6 +229,7 @@ class OlympeVehicle:
         )
         self._gimbal_zeros = 0 if speed else self._gimbal_zeros + 1
         self._gimbal, self._gimbal_ns = speed, self._clock()
+        self._gimbal_unsure = False
 
 
 def telemetry_of_report(report: Mapping[str, Any] | None) -> Telemetry:

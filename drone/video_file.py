@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from drone.decoding import CPU, open_options
 from drone.errors import FrameTimeoutError, SourceError
 from drone.frame import Frame, Pixels, TruthBox
 from drone.truth_file import truth_beside, truth_of
@@ -44,16 +45,18 @@ class VideoFileSource:
     delivers what can be decoded, then ends with a warning in the log.
     """
 
-    def __init__(self, path: Path, *, realtime: bool = False) -> None:
+    def __init__(self, path: Path, *, realtime: bool = False, decoder: str = CPU) -> None:
         """Name the file; nothing is read before `open`.
 
         Args:
             path: any container that FFmpeg reads and that holds a video stream.
             realtime: pace the frames by their presentation times and drop those the reader is
                 too late for, as a camera does.
+            decoder: as `drone.decoding.choose_decoder` gives it.
         """
         self._path = path
         self._realtime = realtime
+        self._decoder = decoder
         self._container: av.container.InputContainer | None = None
         self._frames: Iterator[tuple[Pixels, int]] = iter(())
         self._ahead: tuple[Pixels, int] | None = None
@@ -83,7 +86,7 @@ class VideoFileSource:
         """
         self.close()
         self._truth = truth_beside(self._path)
-        self._container = _open_container(self._path)
+        self._container = _open_container(self._path, self._decoder)
         try:
             stream = self._container.streams.video[0]
             self.fps = float(stream.average_rate or _DEFAULT_FPS)
@@ -220,7 +223,7 @@ def _chain_one(
         yield from rest
 
 
-def _open_container(path: Path) -> av.container.InputContainer:
+def _open_container(path: Path, decoder: str) -> av.container.InputContainer:
     import av
 
     if not path.is_file():
@@ -229,7 +232,9 @@ def _open_container(path: Path) -> av.container.InputContainer:
         raise SourceError(f"{path}: the file is empty (0 bytes); expected a video")
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINER_FORMATS}
     try:
-        container = av.open(str(path), options=options)
+        container: av.container.InputContainer = av.open(
+            str(path), options=options, **open_options(decoder)
+        )
     except PermissionError as error:
         raise SourceError(f"{path}: no permission to read the file") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from drone.decoding import CPU, open_options
 from drone.errors import SourceError
 from drone.frame import Frame
 from drone.latest import LatestFrame
@@ -201,7 +202,11 @@ class LiveVideoSource:
 
 
 def rtsp_source(
-    url: str, *, transport: str | None = None, timing: LiveTiming | None = None
+    url: str,
+    *,
+    transport: str | None = None,
+    timing: LiveTiming | None = None,
+    decoder: str = CPU,
 ) -> LiveVideoSource:
     """Make a source of an rtsp:// address.
 
@@ -210,6 +215,7 @@ def rtsp_source(
         transport: `udp` (lowest latency), `tcp` (nothing torn, but waits for lost packets), or
             None: UDP, then TCP where the camera refuses it or nothing arrives.
         timing: waiting times.
+        decoder: as `drone.decoding.choose_decoder` gives it.
     """
 
     def connect(timing: LiveTiming) -> av.container.InputContainer:
@@ -218,27 +224,35 @@ def rtsp_source(
         options = {**LOW_LATENCY, "protocol_whitelist": "rtsp,rtp,udp,tcp"}
         if transport is not None:
             options["rtsp_transport"] = transport
-        return av.open(
-            url, format="rtsp", options=options, timeout=(timing.connect_s, timing.silence_s)
+        container: av.container.InputContainer = av.open(
+            url,
+            format="rtsp",
+            options=options,
+            timeout=(timing.connect_s, timing.silence_s),
+            **open_options(decoder),
         )
+        return container
 
     return LiveVideoSource(without_password(url), connect, timing)
 
 
-def webcam_source(index: int, *, timing: LiveTiming | None = None) -> LiveVideoSource:
+def webcam_source(
+    index: int, *, timing: LiveTiming | None = None, decoder: str = CPU
+) -> LiveVideoSource:
     """Make a source of a camera of this machine, by its index as the system counts them."""
     device, container_format = _webcam_device(index)
 
     def connect(timing: LiveTiming) -> av.container.InputContainer:
         import av
 
-        options = {"framerate": "30", "fflags": "nobuffer", "flags": "low_delay"}
-        return av.open(
+        container: av.container.InputContainer = av.open(
             device,
             format=container_format,
-            options=options,
+            options={**LOW_LATENCY, "framerate": "30"},
             timeout=(timing.connect_s, timing.silence_s),
+            **open_options(decoder),
         )
+        return container
 
     return LiveVideoSource(f"webcam:{index}", connect, timing)
 

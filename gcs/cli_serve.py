@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FLAGS = (
     "source",
+    "decoder",
     "repeat",
     "model",
     "engine",
@@ -37,7 +38,8 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Add the verb; what is not given comes from MLKD_* variables, --config or the defaults."""
     parser = sub.add_parser("serve", help="run the ground station and its page")
     add = parser.add_argument
-    add("--source", help="simulator, a video, a folder of images, rtsp://… or webcam:0")
+    add("--source", help="simulator, a video, a folder, rtsp://…, webcam:0 or olympe:ADDRESS")
+    add("--decoder", help="cpu (default), auto, or a device that decodes video, as cuda or vaapi")
     add("--repeat", action="store_true", default=None, help="start a file anew when it ends")
     add("--model", type=Path, help="exported model (default: the one that ships)")
     add("--engine", help="auto, the name of a runtime, or the path of an exported model")

@@ -25,7 +25,7 @@ def build_station(settings: Settings) -> Station:
         BackendError: the engine does not start.
     """
     settings.check_exposure()
-    source, vehicle = open_parts(settings.source)
+    source, vehicle = open_parts(settings)
     model, engine = choose_model(settings)
     later = opens_later(source)
     if not later:
@@ -43,17 +43,24 @@ def build_station(settings: Settings) -> Station:
     return station
 
 
-def open_parts(spec: str) -> tuple[FrameSource, StationVehicle | None]:
+def open_parts(settings: Settings) -> tuple[FrameSource, StationVehicle | None]:
     """Make the source, and the vehicle where it is one that has to be opened; opens neither.
 
     Raises:
         SourceError: no such thing; names what was expected.
+        MissingExtraError: it needs a library that is not installed.
     """
-    if spec.strip().startswith("olympe:"):
-        from drone.olympe_station import station_drone  # Parrot's wing, needed by few
+    spec = settings.source.strip()
+    if spec.startswith("olympe:"):
+        # Parrot's wing, needed by few.
+        from drone.olympe_command import PilotingLimits
+        from drone.olympe_sdk import check_installed
+        from drone.olympe_station import station_drone
 
-        return station_drone(spec.strip().partition(":")[2])
-    return open_source(spec, realtime=True), None
+        check_installed()
+        limits = PilotingLimits.of_share(settings.follow_config.clamp)
+        return station_drone(spec.partition(":")[2], limits)
+    return open_source(spec, realtime=True, decoder=settings.decoder), None
 
 
 def choose_model(settings: Settings) -> tuple[Path, str]:

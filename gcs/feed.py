@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import logging
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +20,9 @@ logger = logging.getLogger(__name__)
 FIRST_DELAY_S = 0.5
 LAST_DELAY_S = 5.0
 CLOSE_S = 0.5
+OLDEST_INTERVALS = 2
+"""A picture that lay unread for longer than this many intervals is shown, but not tracked."""
+INTERVALS_KEPT = 15
 
 
 class Video(enum.Enum):
@@ -92,6 +97,7 @@ class Feed:
         self._offset = 0
         self._renumber = False
         self._last_number = -1
+        self._intervals_ns: deque[int] = deque(maxlen=INTERVALS_KEPT)
 
     def open(self) -> None:
         """Open the source now.
@@ -152,6 +158,17 @@ class Feed:
         """Age of the newest frame by its capture, None before the first."""
         return None if self.newest_ns is None else (self._clock() - self.newest_ns) / 1e6
 
+    def outdated(self, frame: Frame) -> bool:
+        """True for a frame of a live source that is older than two usual intervals between frames.
+
+        Newest wins, so a frame can only grow so old while none follows it: the reader was held
+        up and the video stands still. A box learnt from it would be of another time.
+        """
+        if not self.source.live or len(self._intervals_ns) < INTERVALS_KEPT:
+            return False
+        usual_ns = statistics.median(self._intervals_ns)
+        return self._clock() - frame.captured_ns > OLDEST_INTERVALS * usual_ns
+
     def _opened(self, opening: Opening, timeout_s: float) -> bool:
         if not opening.done.wait(timeout_s):
             return False
@@ -174,6 +191,8 @@ class Feed:
         now = self._clock()
         self._heard_ns = now
         self._last_number = frame.number
+        if self.newest_ns is not None:
+            self._intervals_ns.append(frame.captured_ns - self.newest_ns)
         self.newest_ns = frame.captured_ns
         self._delay_s = FIRST_DELAY_S
         # The capture counts, not the arrival: a backlogged link delivers stale frames on time.

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from drone.frame import Telemetry
 from model.errors import ConfigError
 
 MAX_COMMAND_AGE_MS = 275.0
@@ -40,9 +41,9 @@ class FollowConfig:
     flies only where it looks."""
 
     full_yaw_deg_s: float = 180.0
-    """Yaw rate at full stick."""
+    """Yaw rate at full stick, where the vehicle does not say its own."""
     full_gimbal_pitch_deg_s: float = 180.0
-    """Gimbal pitch rate at full deflection."""
+    """Gimbal pitch rate at full deflection, where the vehicle does not say its own."""
     full_forward_m_s: float = 15.0
     """Forward speed at full stick."""
     clamp: float = 0.2
@@ -164,6 +165,14 @@ class FollowConfig:
             if abs(getattr(self, name)) > 90:
                 raise ConfigError(f"{name} is {getattr(self, name):g}: expected -90..90")
 
+    def of_vehicle(self, told: Telemetry) -> FollowConfig:
+        """The config for a vehicle that says what its full commands do."""
+        yaw = _rate_or(told.yaw_full_deg_s, self.full_yaw_deg_s)
+        gimbal = _rate_or(told.gimbal_full_deg_s, self.full_gimbal_pitch_deg_s)
+        if (yaw, gimbal) == (self.full_yaw_deg_s, self.full_gimbal_pitch_deg_s):
+            return self
+        return dataclasses.replace(self, full_yaw_deg_s=yaw, full_gimbal_pitch_deg_s=gimbal)
+
     @property
     def max_yaw_deg_s(self) -> float:
         """Hard limit of the yaw rate."""
@@ -178,6 +187,10 @@ class FollowConfig:
     def max_forward_m_s(self) -> float:
         """Hard limit of the speed forwards."""
         return self.clamp * self.full_forward_m_s
+
+
+def _rate_or(told: float | None, default: float) -> float:
+    return told if told is not None and math.isfinite(told) and told > 0 else default
 
 
 _ABOVE_ZERO = (

@@ -152,10 +152,11 @@ class Pilot:
             return self._decide(situation_of(frame, answer, phase, self._clock(), self._miss_score))
 
     def _decide(self, now: Situation) -> Decision:
+        config = self.config.of_vehicle(now.telemetry)
         before = self._verdict
         was_off = self._watch.level is ControlLevel.OFF
         good_ns = self._watch.good_ns
-        self._watch, verdict = safety.judge(self._watch, now, self.config)
+        self._watch, verdict = safety.judge(self._watch, now, config)
         self._verdict = verdict
         if before is None or before.rule != verdict.rule:
             self._note("control", f"{verdict.rule}: {verdict.reason}")
@@ -167,10 +168,10 @@ class Pilot:
             seen = Sighting(
                 now.box, now.width_px, now.height_px, now.captured_ns or 0, now.telemetry
             )
-            self._servo = servo.observe(self._servo, seen, self.config)
-        wanted = servo.steer(self._servo, now.now_ns, self.config)
-        command = safety.permit(wanted, verdict.action, now.now_ns, self.config)
-        self._servo = servo.sent(self._servo, command, now.now_ns, self.config)
+            self._servo = servo.observe(self._servo, seen, config)
+        wanted = servo.steer(self._servo, now.now_ns, config)
+        command = safety.permit(wanted, verdict.action, now.now_ns, config)
+        self._servo = servo.sent(self._servo, command, now.now_ns, config)
         reason = f"{verdict.rule}: {verdict.reason}"
         if was_off:
             return Decision(None, reason)
@@ -182,7 +183,8 @@ class Pilot:
         """Send what was decided, unless the operator took over since.
 
         A vehicle out of reach is noted, not raised: the target is tracked on, and the vehicle's
-        own expiry makes it neutral.
+        own expiry makes it neutral. When it is reached again it starts still: forward flight has
+        to be confirmed anew, as after a loss of the target.
         """
         refusal: str | None = None
         with self._lock:
@@ -192,6 +194,10 @@ class Pilot:
                 self._control.send(command)
             except ControlError as error:
                 refusal = str(error)
+                self._watch = safety.lose(self._watch)
+                self._servo = self._servo.forget_target()
+            if refusal is None and command.is_neutral:
+                return  # zeros may pass where commands do not: no proof that it is reached again
             fresh, self._refusal = refusal != self._refusal, refusal
         if refusal is not None and fresh:
             self._note("control_failed", refusal)

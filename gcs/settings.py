@@ -34,7 +34,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
     source: str = "simulator"
-    """`simulator`, a video file, a folder of images, `rtsp://…` or `webcam:0`."""
+    """`simulator`, a video file, a folder of images, `rtsp://…`, `webcam:0` or `olympe:ADDRESS`."""
+    decoder: str = "cpu"
+    """What decodes a file, a network stream or a webcam: `cpu`, `auto` (the first hardware device
+    that opens, else the CPU), or a device as `cuda`, `vaapi`, `videotoolbox`. Not for `olympe:…`:
+    Parrot's player chooses its own."""
     repeat: bool = False
     """Start a file anew when it ends."""
     model: Path | None = None

@@ -39,7 +39,8 @@ class TrialFigures:
         cle_px: mean error of the tracker's box; None where it was never measured.
         jerk_deg_s2: mean change of the yaw command, each second.
         neutral_share: share of the time without a command that moves.
-        grants, confirmations: how often the operator granted the level, and confirmed.
+        drawings, grants, confirmations: how often the operator drew the box, granted the level,
+            and confirmed.
         events: decisions of the supervisor by rule, each change counted once.
     """
 
@@ -55,6 +56,7 @@ class TrialFigures:
     cle_px: float | None
     jerk_deg_s2: float
     neutral_share: float
+    drawings: int
     grants: int
     confirmations: int
     events: dict[str, int]
@@ -89,6 +91,7 @@ def figures_of(flown: Flown) -> TrialFigures:
         cle_px=float(np.mean(cle)) if cle else None,
         jerk_deg_s2=float(np.mean(np.abs(np.diff(yaw)) / spans)) if len(yaw) > 1 else 0.0,
         neutral_share=float(np.mean(still)),
+        drawings=flown.drawings,
         grants=flown.grants,
         confirmations=flown.confirmations,
         events=_events(flown),
@@ -99,18 +102,19 @@ def table(rows: Sequence[TrialFigures]) -> str:
     """Lay the trials out for a person."""
     head = (
         f"{'trial':12} {'in frame':>8} {'seen':>6} {'error':>8} {'':>7} {'of width':>8} "
-        f"{'p95':>6} {'CLE':>8} {'yaw change':>10} {'neutral':>7} {'granted':>7}  supervisor"
+        f"{'p95':>6} {'CLE':>8} {'yaw change':>10} {'neutral':>7} {'operator':>9}  supervisor"
     )
     lines = [head]
     for row in rows:
         cle = "none" if row.cle_px is None else f"{row.cle_px:.1f} px"
         events = ", ".join(f"{rule} {count}" for rule, count in sorted(row.events.items()))
+        operator = f"{row.drawings} + {row.grants} + {row.confirmations}"
         mark = "hard" if row.hard else ("" if row.reached else "below the figures")
         lines.append(
             f"{row.name:12} {row.in_frame:8.1%} {row.visible:6.0%} {row.error_px:5.0f} px "
             f"{row.error_deg:5.1f} ° {row.error_share:8.1%} {row.error_p95_share:6.1%} {cle:>8} "
             f"{row.jerk_deg_s2:5.0f} °/s² {row.neutral_share:7.0%} "
-            f"{row.grants:3d} + {row.confirmations}  {events}{'; ' + mark if mark else ''}".rstrip()
+            f"{operator:>9}  {events}{'; ' + mark if mark else ''}".rstrip()
         )
     return "\n".join(lines)
 

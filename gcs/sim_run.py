@@ -21,17 +21,15 @@ from drone.simulator.camera import PinholeCamera
 from gcs.follow_config import FollowConfig
 from gcs.pilot import GrantError, Pilot
 from gcs.session import Phase
+from gcs.sim_operator import ON_TARGET_IOU, Operator, View, Wish
 from gcs.sim_trials import TARGET, Begin, Follower, Trial
 from gcs.situation import ControlLevel
 from model.confidence import Level
 from model.errors import InputError
-from model.geometry import Box, centre_error_px
+from model.geometry import Box, centre_error_px, iou
 
 DRAW_AFTER_S = 1.0
 """The operator draws the box this long after the start."""
-
-REACTION_S = 1.0
-"""The operator takes this long to confirm, and to grant anew what was released."""
 
 SWAY_PERIOD_S = 8.0
 LONGEST_S = 600.0
@@ -75,6 +73,7 @@ class Flown:
         events: time s, kind, message; what the supervisor and the operator did.
         confirmations: how often the operator confirmed forward flight.
         grants: how often the operator granted the level, the first time included.
+        drawings: how often he drew the box, the first time included.
     """
 
     trial: Trial
@@ -83,6 +82,7 @@ class Flown:
     events: list[tuple[float, str, str]] = field(default_factory=list)
     confirmations: int = 0
     grants: int = 0
+    drawings: int = 0
 
 
 class SimSender:
@@ -167,7 +167,9 @@ class ClosedLoop:
         self._pilot = Pilot(self._sender, config, note=self._note, clock=self._now)
         self._follower: Follower | None = None
         self._phase = Phase.IDLE
-        self._asked_s: float | None = None
+        self._operator = Operator()
+        self._seen: Frame | None = None
+        self._box: Box | None = None
 
     def fly(self, duration_s: float, tell: Callable[[float], None] | None = None) -> Flown:
         """Run the trial.
@@ -222,14 +224,14 @@ class ClosedLoop:
     def _work(self, frame: Frame, sample: Sample) -> None:
         """What the ground station's loop does with one frame."""
         truth = frame.truth.get(TARGET)
+        self._seen = frame
         if self._follower is None:
-            if frame.captured_ns / 1e9 < DRAW_AFTER_S or truth is None:
-                return
-            self._follower = self._begin(frame, Box(*truth))
-            self._phase = Phase.TRACKING
-            self._grant()
+            if frame.captured_ns / 1e9 >= DRAW_AFTER_S and truth is not None:
+                self._draw(frame, Box(*truth))
+                self._grant()
             return
         answer = self._follower.update(frame)
+        self._box = answer.box
         if truth is not None:
             sample.cle_px = centre_error_px(answer.box, Box(*truth))
         lost = answer.level is Level.LOST
@@ -250,27 +252,40 @@ class ClosedLoop:
         sample.rule = status.verdict.rule if status.verdict is not None else ""
         sample.age_ms = (self._now() - frame.captured_ns) / 1e6
 
+    def _draw(self, frame: Frame, box: Box) -> None:
+        self._follower = self._begin(frame, box)
+        self._phase, self._box = Phase.TRACKING, box
+        self._pilot.reset()
+        self._flown.drawings += 1
+
     def _grant(self) -> None:
         self._pilot.grant(self._level)
         self._flown.grants += 1
 
     def _operate(self) -> None:
-        """The operator answers what the target asks for: a confirmation, or the level anew."""
+        """Let the operator answer what his screen shows."""
+        if self._follower is None or self._seen is None or self._box is None:
+            return
         status = self._pilot.status
-        rule = status.verdict.rule if status.verdict is not None else ""
-        off = status.level is ControlLevel.OFF and self._phase is Phase.TRACKING
-        now_s = self._now() / 1e9
-        if self._follower is None or not (off or rule == "unconfirmed"):
-            self._asked_s = None
-            return
-        if self._asked_s is None:
-            self._asked_s = now_s
-        if now_s - self._asked_s < REACTION_S:
-            return
-        self._asked_s = None
-        if off:
+        truth = self._seen.truth.get(TARGET)
+        on_target = truth is None or iou(self._box, Box(*truth)) >= ON_TARGET_IOU
+        view = View(
+            now_s=self._now() / 1e9,
+            visible=truth is not None,
+            held=self._phase is Phase.TRACKING and on_target,
+            off=status.level is ControlLevel.OFF,
+            unconfirmed=status.verdict is not None and status.verdict.rule == "unconfirmed",
+        )
+        wish = self._operator.act(view)
+        if wish is Wish.DRAW and truth is not None:
+            self._note("redrawn", "the operator drew the box anew")
+            self._draw(self._seen, Box(*truth))
+        elif wish is Wish.GRANT:
             self._grant()
-            return
+        elif wish is Wish.CONFIRM:
+            self._confirm()
+
+    def _confirm(self) -> None:
         try:
             self._pilot.confirm()
         except GrantError as error:

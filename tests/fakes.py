@@ -65,7 +65,7 @@ def make_frame(
 class QueueSource:
     """Delivers what the test pushes, in order: frames, errors, or None for the end."""
 
-    def __init__(self, live: bool = True, name: str = "queue") -> None:
+    def __init__(self, live: bool = False, name: str = "queue") -> None:
         self.name = name
         self.live = live
         self.items: queue.Queue[Frame | Exception | None] = queue.Queue()

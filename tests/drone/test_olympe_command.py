@@ -32,7 +32,7 @@ def test_roll_and_pitch_count_only_where_there_are_some() -> None:
 def test_what_is_too_much_is_cut_to_the_limit() -> None:
     asked = RateCommand(60.0, 60.0, -20.0, 20.0, 20.0)
     out = piloting_command(asked, PilotingLimits(), FULL)
-    assert (out.yaw, out.pitch, out.roll, out.gaz, out.gimbal) == (20, -20, 20, 20, 0.5)
+    assert (out.yaw, out.pitch, out.roll, out.gaz, out.gimbal) == (20, -20, 20, 20, 0.2)
 
 
 @given(any_rate, any_rate, any_rate, any_rate, any_rate, st.integers(1, 100))

@@ -68,7 +68,7 @@ def test_nobody_there_is_said_with_what_was_expected() -> None:
 
 
 def test_an_address_that_accepts_and_stays_silent_is_given_up(server: socket.socket) -> None:
-    with pytest.raises(ControlError, match=r"no drone at .*timed out"):
+    with pytest.raises(ControlError, match=r"does not say what it is .*timed out.*expected ANAFI"):
         identify("127.0.0.1", 0.4, server.getsockname()[1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +12,13 @@ import pytest
 
 from drone.control import RateCommand
 from drone.errors import ControlError, SourceError
-from drone.olympe_models import MODELS, OlympeModel
+from drone.olympe_command import PilotingLimits
+from drone.olympe_models import MODELS, AbsentError, OlympeModel
+from drone.olympe_remote import RemoteVehicle
+from drone.olympe_rtsp import MediaNameError
 from drone.olympe_source import OlympeSource
-from drone.olympe_station import (
-    RemoteVehicle,
-    TetheredSource,
-    TetheredVehicle,
-    station_drone,
-)
+from drone.olympe_station import station_drone
+from drone.olympe_tethered import TetheredSource, TetheredVehicle
 from drone.sender import SenderStatus
 
 ANAFI, CONTROLLER = MODELS[0x0914], MODELS[0x0918]
@@ -62,7 +62,7 @@ class FakeSender:
     def neutral(self) -> None:
         self.neutrals += 1
 
-    def close(self) -> None:
+    def close(self, grace_s: float = 2.0) -> None:
         self.closed += 1
 
 
@@ -127,6 +127,20 @@ def test_without_a_connection_commands_are_refused_with_the_reason(
     assert bench.lines == ["no command link: no drone at 127.0.0.1"]  # told once, tried again
 
 
+def test_while_the_drone_is_out_of_reach_only_neutral_is_passed_on(
+    benches: Callable[..., Bench],
+) -> None:
+    sender = FakeSender()
+    bench = benches(sender)
+    wait_until(lambda: bench.vehicle.connected)
+    sender.said = {**report(), "state": "WAITING"}
+    with pytest.raises(ControlError, match="the command link is down"):
+        bench.vehicle.send(RateCommand(yaw_deg_s=3.0, issued_ns=1))
+    still = RateCommand(issued_ns=2)
+    bench.vehicle.send(still)
+    assert sender.sent == [still]
+
+
 def test_the_pilots_hand_on_the_sticks_is_told_once(benches: Callable[..., Bench]) -> None:
     sender = FakeSender()
     bench = benches(sender)
@@ -170,25 +184,25 @@ def found(model: OlympeModel) -> Callable[[str], OlympeModel]:
 
 
 def absent(_ip: str) -> OlympeModel:
-    raise ControlError("no drone at 1.2.3.4: expected a powered drone or SkyController")
+    raise AbsentError("no drone at 1.2.3.4")
 
 
 def test_a_drone_on_its_own_wifi_gets_a_process_of_its_own() -> None:
-    source, vehicle = station_drone("192.168.42.1", found(ANAFI))
+    source, vehicle = station_drone("127.0.0.77:9", None, found(ANAFI))
     assert isinstance(source, OlympeSource)
     assert isinstance(vehicle, RemoteVehicle)
 
 
 def test_behind_a_controller_video_and_commands_share_a_connection() -> None:
-    source, vehicle = station_drone("192.168.53.1/Front camera", found(CONTROLLER))
+    source, vehicle = station_drone("192.168.53.1/Front camera", None, found(CONTROLLER))
     assert isinstance(source, TetheredSource)
     assert isinstance(vehicle, TetheredVehicle)
     assert source.name == "olympe:192.168.53.1"
 
 
 def test_one_that_is_not_there_yet_is_told_by_its_address() -> None:
-    assert isinstance(station_drone("192.168.42.1", absent)[1], RemoteVehicle)
-    assert isinstance(station_drone("192.168.53.1", absent)[1], TetheredVehicle)
+    assert isinstance(station_drone("192.168.42.1", None, absent)[1], RemoteVehicle)
+    assert isinstance(station_drone("192.168.53.1", None, absent)[1], TetheredVehicle)
 
 
 def test_a_wrong_model_and_a_wrong_address_are_refused() -> None:
@@ -196,13 +210,62 @@ def test_a_wrong_model_and_a_wrong_address_are_refused() -> None:
         raise ControlError("1.2.3.4 is model 0x0905: expected ANAFI")
 
     with pytest.raises(SourceError, match="model 0x0905: expected ANAFI"):
-        station_drone("1.2.3.4", wrong)
+        station_drone("1.2.3.4", None, wrong)
     with pytest.raises(SourceError, match="not an IPv4 address"):
-        station_drone("drone.local", found(ANAFI))
+        station_drone("drone.local", None, found(ANAFI))
     with pytest.raises(SourceError, match="expected olympe:ADDRESS"):
-        station_drone("", found(ANAFI))
+        station_drone("", None, found(ANAFI))
+
+
+def test_a_media_name_that_the_drone_does_not_offer_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def offered(_url: str) -> list[str]:
+        return ["Front camera", "Thermal blended"]
+
+    monkeypatch.setattr("drone.olympe_rtsp.offered_media", offered)
+    station_drone("1.2.3.4/Thermal blended", None, found(ANAFI))
+    with pytest.raises(
+        MediaNameError, match=r"no media named 'Rear'.*'Front camera', 'Thermal blended'"
+    ):
+        station_drone("1.2.3.4/Rear", None, found(ANAFI))
+    station_drone("1.2.3.4/Rear", None, absent)  # told when it comes
 
 
 def test_where_nobody_answers_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
     station_drone("127.0.0.77")  # the real question, on the loopback net
     assert "no drone at 127.0.0.77: port 44445 does not answer" in caplog.text
+
+
+def test_the_limits_reach_the_process_that_commands() -> None:
+    limits = PilotingLimits.of_share(0.35)
+    assert (limits.yaw_percent, limits.tilt_percent, limits.gimbal_percent) == (35, 35, 35)
+    _, vehicle = station_drone("192.168.42.1", limits, absent)
+    assert isinstance(vehicle, RemoteVehicle)
+    sender = vehicle._make("192.168.42.1")
+    assert sender._options == {"ip": "192.168.42.1", "limits": dataclasses.asdict(limits)}
+
+
+def test_closing_ends_an_attempt_to_connect(benches: Callable[..., Bench]) -> None:
+    class Hanging(FakeSender):
+        """Connects until it is closed."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.ended = threading.Event(), threading.Event()
+
+        def open(self, timeout_s: float) -> None:
+            self.begun.set()
+            assert self.ended.wait(PATIENCE_S)
+            raise ControlError("the sender ended before it was ready")
+
+        def close(self, grace_s: float = 2.0) -> None:
+            super().close(grace_s)
+            self.ended.set()
+
+    sender = Hanging()
+    bench = benches(sender)
+    assert sender.begun.wait(PATIENCE_S)
+    bench.vehicle.close()
+    assert sender.ended.is_set()
+    assert bench.lines == []

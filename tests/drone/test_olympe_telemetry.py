@@ -30,6 +30,17 @@ def test_what_the_drone_repeats_grows_old_and_what_it_says_once_does_not() -> No
     assert later.age_s["height_m"] == pytest.approx(1.001)
 
 
+def test_nothing_is_known_of_a_drone_that_fell_silent() -> None:
+    store = TelemetryStore()
+    store.put({"battery_percent": 80.0, "returning_home": True}, 0)
+    store.put({"yaw_deg": 1.0}, S)
+    assert store.snapshot(3 * S).telemetry.battery_percent == 80.0
+    silent = store.snapshot(3 * S + 1)
+    assert silent.telemetry == Telemetry()
+    assert silent.age_s["battery_percent"] == pytest.approx(3.0)
+    assert silent.returning_home  # its way home is not taken for ended
+
+
 def test_a_lost_vehicle_is_forgotten() -> None:
     store = TelemetryStore()
     store.put({"battery_percent": 80.0, "returning_home": True}, 0)
@@ -89,6 +100,7 @@ def test_metadata_of_a_picture_is_read() -> None:
                 "speed": {"north": 3.0, "east": 4.0, "down": 9.0},
                 "battery_percentage": 87,
                 "flying_state": "FS_HOVERING",
+                "piloting_mode": "PM_RETURN_HOME",
             },
             "camera": {
                 "quat": {"w": math.cos(half), "x": 0.0, "y": -math.sin(half), "z": 0.0},
@@ -103,6 +115,7 @@ def test_metadata_of_a_picture_is_read() -> None:
         "yaw_deg": pytest.approx(30.0),
         "speed_m_s": 5.0,
         "flying_state": "hovering",
+        "returning_home": True,
         "gimbal_pitch_deg": pytest.approx(-30.0),
         "horizontal_fov_deg": pytest.approx(69.0),
         "link_quality": 0.5,

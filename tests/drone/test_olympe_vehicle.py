@@ -83,6 +83,17 @@ def test_sticks_are_taken_once_and_given_back_after_the_zeros(make: Make) -> Non
     assert yaws(drone)[-1] == 0
 
 
+def test_a_gimbal_that_somebody_left_turning_is_stopped_once(make: Make) -> None:
+    vehicle, drone, _ = make()
+    for _ in range(3):
+        vehicle.report()
+    assert [args["pitch"] for args in drone.take(GIMBAL)] == [0.0]
+    assert yaws(drone) == [0]
+    vehicle, drone, _ = make(0x0918)  # its pilot may be moving it
+    vehicle.report()
+    assert drone.sent == []
+
+
 def test_silence_gives_the_sticks_back(make: Make) -> None:
     vehicle, drone, clock = make(0x0918)
     vehicle.write(YAW)

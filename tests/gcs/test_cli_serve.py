@@ -17,7 +17,7 @@ from exporter.models import default_model
 from gcs.cli import main
 from gcs.compose import choose_model
 from gcs.settings import load_settings
-from model.errors import InputError, ModelFileError
+from model.errors import InputError, MissingExtraError, ModelFileError
 from tests.serving import wait_until
 
 REPO = Path(__file__).resolve().parents[2]
@@ -57,6 +57,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         (("--source", "absent.mp4"), "absent.mp4"),
         (("--source", "http://192.0.2.1/x"), "is not allowed"),
         (("--source", "simulator:mars"), "mars"),
+        (("--decoder", "abacus"), "'abacus' cannot be used"),
         (("--engine", "abacus"), "expected one of auto"),
         (("--model", "absent"), "absent"),
         (("--config", "absent.yaml"), "absent.yaml"),
@@ -66,6 +67,17 @@ def test_mistakes_are_told_in_one_line(
     capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
 ) -> None:
     assert said in refused(capsys, "--port", "0", *flags)
+
+
+def test_a_drone_without_its_sdk_names_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise MissingExtraError("parrot-olympe", "olympe")
+
+    monkeypatch.setattr("drone.olympe_sdk.check_installed", absent)
+    line = refused(capsys, "--port", "0", "--source", "olympe:192.168.42.1")
+    assert "pip install 'mlkd-track[olympe]'" in line
 
 
 def test_a_damaged_file_is_no_video(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from drone.errors import FrameTimeoutError, SourceError
-from gcs.feed import FIRST_DELAY_S, LAST_DELAY_S, Feed, Video
+from gcs.feed import FIRST_DELAY_S, INTERVALS_KEPT, LAST_DELAY_S, Feed, Video
 from tests.fakes import FakeClock, QueueSource, make_frame
 
 TICK_S = 0.01
@@ -51,6 +51,27 @@ def test_silence_stalls_and_a_frame_revives() -> None:
     source.push(make_frame(1, clock.now_ns))
     assert feed.read(TICK_S) is not None
     assert feed.video is Video.LIVE
+
+
+def test_only_live_frames_older_than_two_usual_intervals_are_outdated() -> None:
+    feed, source, clock = make()
+    source.live = True
+    for number in range(INTERVALS_KEPT):
+        source.push(make_frame(number, clock.now_ns))
+        early = feed.read(TICK_S)
+        clock.advance(0.04)
+    assert early is not None
+    clock.advance(10)
+    assert not feed.outdated(early)  # too few frames to tell what is usual
+    frame = make_frame(INTERVALS_KEPT, clock.now_ns)  # a gap of 10 s is not usual
+    source.push(frame)
+    feed.read(TICK_S)
+    clock.advance(0.08)
+    assert not feed.outdated(frame)
+    clock.advance(0.001)
+    assert feed.outdated(frame)
+    source.live = False
+    assert not feed.outdated(frame)
 
 
 def test_a_frame_that_arrives_late_is_no_live_picture() -> None:

@@ -10,8 +10,10 @@ disconnects says no goodbye: the device believes in it for 8 s more, unless told
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import threading
 import time
 from typing import Any
 
@@ -41,6 +43,8 @@ HOVER = {
     "ardrone3.PilotingState.NavigateHomeStateChanged": {"state": "available", "reason": "enabled"},
     "wifi.rssi_changed": {"rssi": -50},
 }
+REPEATED = ("AttitudeChanged", "AltitudeChanged", "SpeedChanged")
+"""A drone says these five times a second."""
 SETTINGS = {
     "ardrone3.PilotingSettingsState.MaxTiltChanged": {"current": 20.0, "min": 1.0, "max": 40.0},
     "ardrone3.SpeedSettingsState.MaxRotationSpeedChanged": {
@@ -98,6 +102,11 @@ class LoopbackAnafi(DeviceBase):
         ordered = {key: args[key] for key in message.args_name}
         self._send_command_raw(message, ordered, quiet=True)
 
+    def repeat_states(self) -> None:
+        """Say what a drone says again and again; nothing without a controller."""
+        if self._peer is not None:
+            self._emit_all({k: v for k, v in HOVER.items() if k.endswith(REPEATED)})
+
     def _on_event(self, event: Any, _controller: Any) -> None:
         message = getattr(event, "message", None)
         if message is None or message.message_type is ArsdkMessageType.EVT:
@@ -150,6 +159,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=44444)
     args = parser.parse_args()
     device = start("anafi", args.port, False)
+
+    def repeat() -> None:
+        while True:
+            time.sleep(0.2)
+            with contextlib.suppress(Exception):  # the controller may leave at any moment
+                device.repeat_states()
+
+    threading.Thread(target=repeat, daemon=True).start()
     for line in sys.stdin:
         order = json.loads(line)
         if "forget" in order:

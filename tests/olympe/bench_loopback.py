@@ -12,6 +12,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from drone.control import RateCommand, VehicleControl
@@ -150,43 +151,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the latency run")
     parser.add_argument("--repeats", type=int, default=5, help="of each fault")
+    parser.add_argument("--model", type=Path, help="of the tracker; the shipped one by default")
+    parser.add_argument("--only-chain", action="store_true", help="leave out parts and faults")
     args = parser.parse_args()
-    device, video = Device(), Video("--vmeta")
-    videos = [video]
-    limits = PilotingLimits(100, 100, 100, 100)
+    device, videos = Device(), list[Video]()
     try:
-        with OlympeDrone(IP, url=video.url, limits=limits) as drone:
-            for _ in range(30):
-                next_frame(drone.source)
-            latency_ms, read_ms = follow(drone.source, drone.control, device, args.seconds)
-            row("frame arrival → BGR frame in hand", read_ms, "ms")
-            row("frame arrival → command at the device", latency_ms, "ms")
-            row("last command → zero at the device", repeat(args, expiry_ms, drone, device), "ms")
-            frozen, thawed, killed = [], [], []
-            for _ in range(args.repeats):
-                frozen.append(frozen_ms(drone, device, video))
-                time.sleep(4.0)
-                thawed.append(back_s(drone, lambda: video.tell(frozen=False)))
-            row("frozen picture: last frame → zero", frozen, "ms")
-            row("frozen picture: thawed → first frame", thawed, "s ")
-            for _ in range(args.repeats):
-                port = videos[-1].port
-                videos[-1].kill()
-                time.sleep(4.0)
-                killed.append(back_s(drone, lambda at=port: videos.append(Video(port=at))))  # type: ignore[misc]
-            row("killed server: listening again → first frame", killed, "s ")
-        device.forget()
-        whole_chain(device, videos, args.seconds)
+        if not args.only_chain:
+            parts_and_faults(args, device, videos)
+            device.forget()
+        whole_chain(device, videos, args.seconds, args.model or default_model())
     finally:
         for each in (device, *videos):
             each.kill()
 
 
-def whole_chain(device: Device, videos: list[Video], seconds: float) -> None:
-    """As the service flies: 720p pictures, the shipped tracker, commands from their own process."""
+def parts_and_faults(args: argparse.Namespace, device: Device, videos: list[Video]) -> None:
+    """Without a tracker: latencies, and what follows a fault."""
+    video = Video("--vmeta")
+    videos.append(video)
+    limits = PilotingLimits(100, 100, 100, 100)
+    with OlympeDrone(IP, url=video.url, limits=limits) as drone:
+        for _ in range(30):
+            next_frame(drone.source)
+        latency_ms, read_ms = follow(drone.source, drone.control, device, args.seconds)
+        row("frame arrival → BGR frame in hand", read_ms, "ms")
+        row("frame arrival → command at the device", latency_ms, "ms")
+        row("last command → zero at the device", repeat(args, expiry_ms, drone, device), "ms")
+        frozen, thawed, killed = [], [], []
+        for _ in range(args.repeats):
+            frozen.append(frozen_ms(drone, device, video))
+            time.sleep(4.0)
+            thawed.append(back_s(drone, lambda: video.tell(frozen=False)))
+        row("frozen picture: last frame → zero", frozen, "ms")
+        row("frozen picture: thawed → first frame", thawed, "s ")
+        for _ in range(args.repeats):
+            port = videos[-1].port
+            videos[-1].kill()
+            time.sleep(4.0)
+            killed.append(back_s(drone, lambda at=port: videos.append(Video(port=at))))  # type: ignore[misc]
+        row("killed server: listening again → first frame", killed, "s ")
+
+
+def whole_chain(device: Device, videos: list[Video], seconds: float, model: Path) -> None:
+    """As the service flies: 720p pictures, the tracker, commands from their own process."""
     videos.append(Video("--pictures", "tests.olympe.pictures:parked"))
     source = OlympeSource(IP, url=videos[-1].url)
-    backend = open_backend(default_model(), "auto")
+    backend = open_backend(model, "auto")
     tracker = Tracker(backend)
     options = {"ip": IP, "limits": {"yaw_percent": 100}}
     sender = SenderProcess("drone.olympe_vehicle:open_vehicle", options)
@@ -198,12 +208,17 @@ def whole_chain(device: Device, videos: list[Video], seconds: float) -> None:
         x, y, w, h = TARGET
         state = tracker.init(image, Box(x * width, y * height, w * width, h * height))
 
+        track_ms: list[float] = []
+
         def track(frame: Frame) -> None:
             nonlocal state
+            began_ns = time.monotonic_ns()
             state, _ = tracker.update(state, frame.image)
+            track_ms.append((time.monotonic_ns() - began_ns) / 1e6)
 
         follow(source, sender, device, 2.0, track)
         latency_ms, _ = follow(source, sender, device, seconds, track)
+        row("frame in hand → box", track_ms, "ms")
         row(f"frame → tracker → sender process → device, {width}x{height}", latency_ms, "ms")
     finally:
         source.close()

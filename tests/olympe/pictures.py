@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Iterator
 
@@ -55,6 +56,20 @@ def colours(width: int, height: int) -> Iterator[Image]:
         image = np.zeros((height, width, 3), np.uint8)
         image[:, : width // 2, 0] = 220
         image[:, width // 2 :, 2] = 220
+        stamp(image, number)
+        yield image
+
+
+def night(width: int, height: int) -> Iterator[Image]:
+    """The night simulator, flown by its own pilot; stamped."""
+    from drone.simulator import SCENARIOS, NightSimulator
+
+    scenario = dataclasses.replace(SCENARIOS["default"], width_px=width, height_px=height)
+    simulator = NightSimulator(scenario)
+    number = 0
+    while True:
+        number += 1
+        image = simulator.step().image.copy()
         stamp(image, number)
         yield image
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,7 +88,7 @@ def test_a_command_that_is_not_renewed_turns_into_zeros_and_then_silence(device:
     yaws = [line["args"]["yaw"] for line in lines]
     first_zero = yaws.index(0)
     assert yaws[:first_zero] == [10] * first_zero
-    assert first_zero >= 3, "it is repeated while it is fresh"
+    assert first_zero >= 2, "it is repeated while it is fresh"
     assert set(yaws[first_zero:]) == {0}
     assert len(yaws) - first_zero >= 10, "zeros are said explicitly, and often"
 
@@ -103,21 +103,25 @@ def test_an_old_command_never_goes_out(device: Device) -> None:
 
 
 def test_the_gimbal_moves_at_a_share_of_its_speed_and_is_stopped(device: Device) -> None:
+    def tilts(share: float) -> Callable[[dict[str, Any]], bool]:
+        """The wire rounds to 32 bits."""
+        return lambda line: (
+            line.get("name") == GIMBAL and line["args"]["pitch"] == pytest.approx(share)
+        )
+
     with flying(device) as (control, _):
         mark = device.mark()
-        control.send(now(gimbal_pitch_deg_s=-6.0))
-        seen = device.wait_for(GIMBAL, since=mark)
+        control.send(now(gimbal_pitch_deg_s=-3.0))
+        seen = device.wait(tilts(-0.1), since=mark)
         assert seen["args"]["control_mode"] == "velocity"
-        assert seen["args"]["pitch"] == pytest.approx(-0.2)
         assert seen["args"]["yaw_frame_of_reference"] == "none"
         assert seen["args"]["roll_frame_of_reference"] == "none"
         control.send(now(gimbal_pitch_deg_s=80.0))
-        device.wait(lambda line: line.get("args", {}).get("pitch") == 0.5, since=mark)
-        mark = device.mark()
+        device.wait(tilts(0.2), since=mark)
         control.neutral()
-        assert device.wait_for(GIMBAL, since=mark)["args"]["pitch"] == 0.0
+        mark = device.mark()
         wait_until(lambda: len(device.commands(GIMBAL, since=mark)) >= 3)
-        assert {line["args"]["pitch"] for line in device.commands(GIMBAL, since=mark)} == {0.0}
+        assert device.commands(GIMBAL, since=mark)[-1]["args"]["pitch"] == 0.0
 
 
 def test_zoom_is_set_within_what_the_camera_offers(device: Device) -> None:
@@ -195,9 +199,12 @@ def test_a_pilot_who_takes_the_sticks_back_keeps_them(device: Device) -> None:
 
 def test_the_sender_in_its_own_process_flies_the_drone(device: Device) -> None:
     device.forget()
+    mark = device.mark()
     sender = SenderProcess("drone.olympe_vehicle:open_vehicle", {"ip": IP})
     sender.open(timeout_s=90.0)
     try:
+        # Whatever a sender that died before it left turning.
+        assert device.wait_for(GIMBAL, since=mark)["args"]["pitch"] == 0.0
         mark = device.mark()
         sender.send(now(yaw_deg_s=4.0))
         device.wait_for(PCMD, since=mark, yaw=10)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from drone.errors import ControlError, SourceError
+from drone.frame import Telemetry
 from drone.olympe_drone import OlympeDrone
 from drone.olympe_link import LinkState, LinkTiming, OlympeLink
 from drone.olympe_models import identify
@@ -33,6 +34,7 @@ def test_states_of_the_drone_arrive_with_their_ages(device: Device) -> None:
         device.send("common.CommonState.BatteryStateChanged", percent=9)
         wait_until(lambda: link.telemetry().telemetry.battery_percent == 9)
         newer = link.telemetry()
+        assert newer.heard_age_s is not None
         assert newer.age_s["battery_percent"] < newer.age_s["flying_state"]
     finally:
         link.close()
@@ -108,6 +110,8 @@ def test_a_drone_that_froze_is_lost_refuses_and_comes_back(device: Device) -> No
     link.open()
     try:
         device.freeze()
+        # The SDK needs 8 s to notice; until then nothing is known of a drone that is silent.
+        wait_until(lambda: link.telemetry().telemetry == Telemetry())
         wait_until(lambda: link.state is not LinkState.CONNECTED, 20.0)
         wait_until(lambda: link.state is LinkState.WAITING)
         device.thaw()

@@ -12,7 +12,7 @@ from drone.frame import Frame
 from drone.olympe_source import OlympeSource
 from tests.olympe import vmeta_values as expected
 from tests.olympe.loopback import IP, Video, wait_until
-from tests.olympe.pictures import read_number
+from tests.olympe.pictures import BLOCK_PX, read_number
 
 
 @contextmanager
@@ -87,6 +87,18 @@ def test_metadata_inside_the_stream_becomes_telemetry(start_video: Callable[...,
     assert told.flying_state == "flying"
 
 
+def test_the_night_simulator_is_seen_through_the_drones_camera(
+    start_video: Callable[..., Video],
+) -> None:
+    with playing(start_video("--vmeta", "--pictures", "tests.olympe.pictures:night")) as source:
+        frames = [next_frame(source) for _ in range(10)]
+    assert None not in [read_number(frame.image) for frame in frames]
+    below = frames[-1].image[BLOCK_PX:]
+    assert below.mean() < 80, "a night"
+    assert below.std() > 5, "with something in it"
+    assert frames[-1].telemetry.horizontal_fov_deg is not None
+
+
 def test_a_slow_reader_gets_the_newest_frame_and_no_backlog(video: Video) -> None:
     with playing(video) as source:
         before = next_frame(source)
@@ -147,9 +159,9 @@ def test_lost_packets_leave_a_rate_but_not_every_picture_whole(video: Video) -> 
     assert None not in whole[-20:]
 
 
-@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_memory_is_flat_over_2000_frames(start_video: Callable[..., Video]) -> None:
-    video = start_video("--fps", "60")
+    video = start_video("--fps", "100")
     with playing(video) as source:
         for _ in range(300):
             next_frame(source)
