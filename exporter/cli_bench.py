@@ -89,6 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("cold_start", "growth"):
         if (count := getattr(arguments, name)) < 0:
             raise InputError(f"--{name.replace('_', '-')} is {count}: expected 0 or more")
+    for out in (arguments.save, arguments.plot):
+        if out is not None and not out.parent.is_dir():
+            raise InputError(f"{out}: its folder does not exist; create it first")
     saved = read_saved(arguments.against) if arguments.against else None
     clip = _clip(arguments)
     peers = _peers(arguments.peer, clip)

@@ -239,6 +239,8 @@ def test_the_command_ends_with_one_line_of_json(
     [
         (["--frames", "3"], "--frames is 3: expected 10 or more"),
         (["--growth", "-1"], "--growth is -1: expected 0 or more"),
+        (["--save", "absent/x.json"], "absent/x.json: its folder does not exist"),
+        (["--plot", "absent/x.svg"], "absent/x.svg: its folder does not exist"),
         (["--cold-start", "-1"], "--cold-start is -1"),
         (["--box", "1,2,3,4"], "--box needs --video"),
         (["--video", "absent.mp4"], "absent.mp4 does not exist"),
