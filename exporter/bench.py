@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,15 @@ from model.backend import Backend, Template
 from model.config import TrackerConfig
 from model.crop import crop_region, mean_colour, region_of
 from model.decode import Decoder
+from model.errors import InputError
 from model.geometry import Float, Image
 from model.tracker import Tracker
 
 ROUNDS = 10
 WARM_UP = 5
 """Passes of each contender before the first round."""
+GROWTH_WARM_UP = 200
+"""Updates before memory is read: allocators settle in them."""
 
 _clock = time.perf_counter_ns
 
@@ -33,6 +37,14 @@ class Timing(TypedDict):
     p95_ms: float
     p99_ms: float
     frames: int
+
+
+class Growth(TypedDict):
+    """Memory of the process over many updates, MB."""
+
+    updates: int
+    before_mb: float
+    after_mb: float
 
 
 class Report(TypedDict):
@@ -50,6 +62,8 @@ class Report(TypedDict):
     precision: str
     clip: str
     memory_growth_mb: float | None
+    growth: Growth | None
+    cold_start_s: list[float] | None
     machine: Machine
 
 
@@ -178,6 +192,26 @@ def run_contenders(
         tick()
 
 
+def measure_growth(backend: Backend, clip: Clip, updates: int) -> Growth:
+    """Update again and again, and read the process's memory before and after.
+
+    Raises:
+        InputError: this system does not tell it.
+    """
+    step = update_step(backend, clip)
+    for index in range(GROWTH_WARM_UP):
+        step(index)
+    gc.collect()
+    before_mb = rss_mb()
+    for index in range(updates):
+        step(index)
+    gc.collect()
+    after_mb = rss_mb()
+    if before_mb is None or after_mb is None:
+        raise InputError("--growth: this system does not tell a process's memory (Linux does)")
+    return Growth(updates=updates, before_mb=round(before_mb, 2), after_mb=round(after_mb, 2))
+
+
 def summarise(durations_ns: Sequence[int]) -> Timing:
     """Percentiles of some durations."""
     ms = np.asarray(durations_ns, np.float64) / 1e6
@@ -237,5 +271,7 @@ def run_bench(
         precision=precision,
         clip=clip.name,
         memory_growth_mb=round(after_mb - before_mb, 1) if known else None,  # type: ignore[operator]
+        growth=None,
+        cold_start_s=None,
         machine=describe_machine(),
     )

@@ -45,7 +45,7 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="weights of the reference (default: random ones of the same network)",
+        help="weights of the reference (default: random ones of the model's network)",
     )
     parser.add_argument("--no-reference", action="store_true", help="leave the reference out")
     parser.add_argument(
@@ -54,6 +54,20 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         default=[],
         metavar="NAME",
         help="another tracker, as of mlkd eval: csrt, nano:DIR; may be repeated",
+    )
+    parser.add_argument(
+        "--cold-start",
+        type=int,
+        default=0,
+        metavar="TIMES",
+        help="also time so many processes from their start to the first box",
+    )
+    parser.add_argument(
+        "--growth",
+        type=int,
+        default=0,
+        metavar="UPDATES",
+        help="also watch the memory over so many updates, as 10000",
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare with saved figures")
@@ -66,27 +80,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     from tqdm import tqdm
 
-    from exporter.bench import ROUNDS, run_bench
-    from exporter.manifest import open_model
-    from exporter.models import default_model
-    from exporter.runtime.open import TORCH_SUFFIXES, open_backend
+    from exporter.bench import ROUNDS, measure_growth, run_bench
+    from exporter.cold_start import measure_cold_start
+    from exporter.runtime.open import open_backend
 
     if arguments.frames < ROUNDS:
         raise InputError(f"--frames is {arguments.frames}: expected {ROUNDS} or more")
+    for name in ("cold_start", "growth"):
+        if (count := getattr(arguments, name)) < 0:
+            raise InputError(f"--{name.replace('_', '-')} is {count}: expected 0 or more")
+    for out in (arguments.save, arguments.plot):
+        if out is not None and not out.parent.is_dir():
+            raise InputError(f"{out}: its folder does not exist; create it first")
     saved = read_saved(arguments.against) if arguments.against else None
     clip = _clip(arguments)
-    path = arguments.model or default_model()
     peers = _peers(arguments.peer, clip)
-    backend = open_backend(path, arguments.engine, arguments.threads)
-    reference = None if arguments.no_reference else _reference(arguments.checkpoint)
-    is_torch = path.suffix in TORCH_SUFFIXES
-    precision = "fp32" if is_torch else open_model(path).manifest.precision
+    engine = (arguments.model, arguments.engine, arguments.threads)
+    cold_start_s = measure_cold_start(*engine, arguments.cold_start)
+    backend = open_backend(*engine)
+    network, precision = _network_of(backend)
+    reference = None if arguments.no_reference else _reference(arguments.checkpoint, network)
     turns = ROUNDS * (5 + (reference is not None) + len(peers))
     try:
         with tqdm(total=turns, unit="turn", disable=not sys.stderr.isatty()) as bar:
             report = run_bench(
                 backend, precision, clip, arguments.frames, reference, peers, lambda: bar.update()
             )
+        report["cold_start_s"] = cold_start_s or None
+        if arguments.growth:
+            report["growth"] = measure_growth(backend, clip, arguments.growth)
     finally:
         backend.close()
     print("\n".join(table(report, saved)))
@@ -151,6 +173,7 @@ def table(report: Report, saved: Mapping[str, Any] | None = None) -> list[str]:
         f"engine    {report['name']}",
         f"machine   {machine['cpu']}, {machine['cpus']} CPUs ({' '.join(machine['cpu_flags'])})",
         *([f"gpu       {machine['gpu']}"] if machine["gpu"] else []),
+        f"versions  {', '.join(f'{k} {v}' for k, v in machine['versions'].items())}",
         f"frames    {report['clip']}",
         f"{'':<12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'fps':>9}",
     ]
@@ -165,8 +188,24 @@ def table(report: Report, saved: Mapping[str, Any] | None = None) -> list[str]:
         lines.append(f"update is {report['ratio']:.1f} times as fast as the reference")
     holds = "holds" if report["update"]["fps"] >= REAL_TIME_FPS else "does not hold"
     lines.append(f"update {holds} {REAL_TIME_FPS} fps")
+    lines += _process_lines(report)
     if machine["load_1min"] is not None and machine["load_1min"] > machine["cpus"]:
         lines.append(f"load is {machine['load_1min']}: other work slows these figures down")
+    return lines
+
+
+def _process_lines(report: Report) -> list[str]:
+    """Spread, memory and start of the process."""
+    update, grown = report["update"], report["growth"]
+    lines = [f"update's p99 is {update['p99_ms'] / update['p50_ms']:.2f} x its p50"]
+    if report["machine"]["rss_mb"] is not None:
+        lines.append(f"memory of the process: {report['machine']['rss_mb']:.0f} MB")
+    if grown is not None:
+        more_mb = grown["after_mb"] - grown["before_mb"]
+        lines.append(f"memory grew by {more_mb:.2f} MB in {grown['updates']} updates")
+    if report["cold_start_s"]:
+        shown = ", ".join(f"{s:.2f}" for s in report["cold_start_s"])
+        lines.append(f"process start to first box: {shown} s")
     return lines
 
 
@@ -194,8 +233,18 @@ def _clip(arguments: argparse.Namespace) -> Clip:
     return read_clip(arguments.video, box, CLIP_FRAMES)
 
 
-def _reference(checkpoint: Path | None) -> Backend | None:
-    """Torch eager fp32; None where torch is not installed."""
+def _network_of(backend: Backend) -> tuple[str, str]:
+    """Network and precision of an engine's model."""
+    from exporter.runtime.graphs import GraphBackend
+
+    if not isinstance(backend, GraphBackend):
+        return "alexnet", "fp32"
+    manifest = backend.model.manifest
+    return manifest.source.get("network", "alexnet"), manifest.precision
+
+
+def _reference(checkpoint: Path | None, network: str) -> Backend | None:
+    """Torch eager fp32 of the same network; None where torch is not installed."""
     try:
         import torch
     except ModuleNotFoundError:
@@ -203,13 +252,13 @@ def _reference(checkpoint: Path | None) -> Backend | None:
             raise MissingExtraError("torch", "train") from None
         return None
     from exporter.runtime.torch import TorchBackend
-    from model.config import TrackerConfig
-    from model.nets.siamrpn import SiamRPN
+    from model.nets.baselines import build_baseline, tracker_config
 
     if checkpoint is not None:
         return TorchBackend.from_checkpoint(checkpoint)
     torch.manual_seed(0)
-    return TorchBackend(SiamRPN(), TrackerConfig())
+    config = tracker_config(network)
+    return TorchBackend(build_baseline(network, config.anchors_per_cell), config)
 
 
 def _peers(names: list[str], clip: Clip) -> dict[str, Callable[[int], object]]:

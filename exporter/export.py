@@ -31,6 +31,7 @@ from exporter.quantize import quantize
 from exporter.runtime.open import open_backend
 from model.config import TrackerConfig
 from model.errors import InputError
+from model.evaluation.sequences import Sequence
 
 if TYPE_CHECKING:
     import onnx
@@ -63,7 +64,7 @@ def export_model(
         The verified model.
 
     Raises:
-        InputError: an unknown precision, int8 without crops, or no parity with torch.
+        InputError: an unknown precision, int8 without crops or videos, or no parity with torch.
         ModelFileError: the checkpoint does not fit.
         ConfigError: a setting is unknown or out of range.
     """
@@ -71,6 +72,7 @@ def export_model(
         raise InputError(f"precision is {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "int8" and calibration is None:
         raise InputError("int8 needs crops to calibrate on: give --calibration FOLDER")
+    judged_on = _videos(validation or calibration) if precision == "int8" else []
     loaded = load_network(checkpoint)
     if settings:
         values = dataclasses.asdict(loaded.config) | dict(settings)
@@ -91,21 +93,35 @@ def export_model(
     if precision != "fp32":
         figures = parity.measure(loaded.net, loaded.config, template, search)
         parity.check(figures, precision)
-    if precision == "int8" and calibration is not None:
-        figures |= _judge(loaded, exact, (template, search), validation or calibration)
+    if precision == "int8":
+        figures |= _judge(loaded, exact, (template, search), judged_on)
     return _write(folder, loaded, precision, figures, (template, search))
 
 
-def _judge(loaded: LoadedNetwork, exact: Graphs, small: Graphs, videos: Path) -> dict[str, float]:
-    """Track with both; empty where there are no annotated videos.
+def _videos(folder: Path | None) -> list[Sequence]:
+    """Annotated videos to judge int8 on.
+
+    Raises:
+        InputError: there are none.
+    """
+    videos = [] if folder is None else annotated_videos(folder)
+    if not videos:
+        raise InputError(
+            f"int8 is judged by tracking, and {folder} holds no annotated video: give --validation "
+            "a folder of videos, each in its own with a groundtruth.txt (x,y,w,h a line)"
+        )
+    return videos
+
+
+def _judge(
+    loaded: LoadedNetwork, exact: Graphs, small: Graphs, videos: list[Sequence]
+) -> dict[str, float]:
+    """Track with both.
 
     Raises:
         ParityError: the small one tracks worse.
     """
-    sequences = choose(annotated_videos(videos))
-    if not sequences:
-        log.warning("int8 was not judged by tracking: %s holds no annotated video", videos)
-        return {}
+    sequences = choose(videos)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened:
         backends = []
         for name, graphs, engine in (("fp32", exact, "openvino-f32"), ("int8", small, "openvino")):

@@ -15,6 +15,10 @@ CPU_FLAGS = (
     *("amx_bf16", "amx_int8", "asimd", "asimddp", "bf16", "i8mm"),
 )
 """Instructions that decide an engine's speed."""
+INT8_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8")
+"""Any of them: the CPU sums int8 products without saturation."""
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+"""Any of them: the CPU multiplies bf16 itself."""
 LIBRARIES = {
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",
@@ -61,6 +65,16 @@ def describe_machine() -> Machine:
         load_1min=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         rss_mb=rss_mb(),
     )
+
+
+def int8_flags() -> list[str]:
+    """Int8 instructions of this CPU; none where the system does not tell (only Linux does)."""
+    return [flag for flag in _cpu()[1] if flag in INT8_FLAGS]
+
+
+def bf16_flags() -> list[str]:
+    """Instructions of this CPU that multiply bf16; none where the system does not tell."""
+    return [flag for flag in _cpu()[1] if flag in BF16_FLAGS]
 
 
 def rss_mb() -> float | None:

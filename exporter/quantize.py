@@ -59,6 +59,31 @@ def centre_input(graph: onnx.ModelProto) -> onnx.ModelProto:
     return moved
 
 
+def relu_before_pool(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Swap each max-pooling with the ReLU behind it, which changes no value.
+
+    An engine computes the ReLU inside the convolution then, instead of in a pass of its own.
+    """
+    import onnx
+
+    moved = onnx.ModelProto()
+    moved.CopyFrom(graph)
+    nodes = list(moved.graph.node)
+    for place, pool in enumerate(nodes):
+        readers = [n for n in nodes if pool.op_type == "MaxPool" and pool.output[0] in n.input]
+        if [n.op_type for n in readers] != ["Relu"]:
+            continue
+        relu, between, after = readers[0], pool.output[0], readers[0].output[0]
+        relu.input[0], relu.output[0] = pool.input[0], between
+        pool.input[0], pool.output[0] = between, after
+        nodes.remove(relu)
+        nodes.insert(place, relu)
+    del moved.graph.node[:]
+    moved.graph.node.extend(nodes)
+    del moved.graph.value_info[:]  # between them the sizes are others now
+    return moved
+
+
 def _from_correlation(graph: onnx.ModelProto) -> list[str]:
     """Names of the convolutions with dynamic weights and of all that depend on them."""
     constant = {w.name for w in graph.graph.initializer}
@@ -99,9 +124,11 @@ def quantize(
     """Make the int8 search graph.
 
     The convolutions of the backbone and the two that adapt its features are quantised, per channel
-    and symmetric, as TensorRT asks. The cross-correlations, whose weights are the template, and
-    the 1x1 convolutions behind them stay float: they take a hundredth of the work and would make
-    most of the error.
+    and symmetric, as TensorRT asks: weights, and the inputs behind the ReLU. Their outputs before
+    it are not, since the negative values, which it drops, would take most of the range: that
+    doubled the error. The cross-correlations, whose weights are the template, and the 1x1
+    convolutions behind them stay float: they take a hundredth of the work and would make most of
+    the error.
 
     Args:
         template: fp32 graph, for the kernels.
@@ -117,7 +144,7 @@ def quantize(
         raise MissingExtraError("onnxruntime", "cpu") from None
     import onnx
 
-    centred = centre_input(search)
+    centred = relu_before_pool(centre_input(search))
     exact = {CENTRED: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -139,6 +166,7 @@ def quantize(
                     "ActivationSymmetric": True,
                     "WeightSymmetric": True,
                     "QuantizeBias": False,
+                    "OpTypesToExcludeOutputQuantization": ["Conv"],
                     "TensorQuantOverrides": exact,
                 },
             )

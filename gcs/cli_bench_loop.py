@@ -51,7 +51,6 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    from exporter.models import default_model
     from exporter.runtime.open import open_backend
     from exporter.scene import draw_clip
 
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--frames {arguments.frames}, --fps {arguments.fps:g}: expected 1 or more frames and "
             "0..1000 a second"
         )
-    backend = open_backend(arguments.model or default_model(), arguments.engine)
+    backend = open_backend(arguments.model, arguments.engine)
     source = ClipSource(draw_clip(CLIP_FRAMES), arguments.fps)
     with tempfile.TemporaryDirectory() as folder:
         station = make_station(source, backend, Path(folder))

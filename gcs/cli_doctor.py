@@ -48,12 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_engine() -> int:
-    from exporter.models import default_model
     from exporter.runtime.open import open_backend
     from model.errors import MlkdError
 
     try:
-        backend = open_backend(default_model(), "auto")
+        backend = open_backend(None)
     except MlkdError as error:
         print(f"engine      cannot be opened: {error}")
         return 1

@@ -129,15 +129,12 @@ def _begin(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Begin, str]
 
     if arguments.oracle:
         return (lambda _frame, box: Oracle(box)), "oracle (truth with noise)"
-    from exporter.models import default_model
     from exporter.runtime.open import open_backend
     from gcs.target import Target
     from model.confidence import ConfidenceConfig
     from model.tracker import Tracker
 
-    backend = stack.enter_context(
-        closing(open_backend(arguments.model or default_model(), arguments.engine))
-    )
+    backend = stack.enter_context(closing(open_backend(arguments.model, arguments.engine)))
     tracker: Tracker = Tracker(backend)
 
     def begin(frame: Frame, box: Box) -> TargetFollower:

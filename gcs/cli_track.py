@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Track and write the boxes; what was tracked so far is kept when the video breaks off."""
     from drone.sources import open_recording
     from drone.video_writer import VideoWriter
-    from exporter.models import default_model
     from exporter.runtime.open import open_backend
     from model.tracker import Tracker
 
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.video is not None:
             video = VideoWriter(arguments.video, _rate_hz(head))
             stack.callback(video.close)
-        backend = open_backend(arguments.model or default_model(), arguments.engine)
+        backend = open_backend(arguments.model, arguments.engine)
         tracker = Tracker(stack.enter_context(closing(backend)))
         state = tracker.init(head[0].image, box)
         out = stack.enter_context(arguments.out.open("w", encoding="utf-8", buffering=1))

@@ -8,11 +8,11 @@ from typing import Any
 from drone.control import StationVehicle, VehicleControl
 from drone.source import FrameSource
 from drone.sources import open_source
-from exporter.manifest import open_model
-from exporter.models import default_model
-from exporter.runtime.open import ENGINES, TORCH_SUFFIXES, open_backend
+from exporter.runtime.graphs import GraphBackend
+from exporter.runtime.open import ENGINES, open_backend
 from gcs.settings import Settings
 from gcs.station import Station, assemble
+from model.backend import Backend
 from model.errors import InputError
 
 
@@ -35,7 +35,7 @@ def build_station(settings: Settings) -> Station:
     except BaseException:
         source.close()
         raise
-    control, manifest = vehicle or control_of(source), describe_model(model)
+    control, manifest = vehicle or control_of(source), describe_model(backend, model)
     station = assemble(settings, source, backend, control=control, manifest=manifest)
     station.vehicle = vehicle
     if later:
@@ -63,14 +63,14 @@ def open_parts(settings: Settings) -> tuple[FrameSource, StationVehicle | None]:
     return open_source(spec, realtime=True, decoder=settings.decoder), None
 
 
-def choose_model(settings: Settings) -> tuple[Path, str]:
-    """The model's path and the engine's name; `--engine PATH` names a model too.
+def choose_model(settings: Settings) -> tuple[Path | None, str]:
+    """The model's path, None for the built-in one, and the engine; `--engine PATH` names a model.
 
     Raises:
         InputError: the engine is neither a name nor a path.
     """
     if settings.engine in ENGINES:
-        return settings.model or default_model(), settings.engine
+        return settings.model, settings.engine
     path = Path(settings.engine).expanduser()
     if not path.exists():
         raise InputError(
@@ -84,12 +84,12 @@ def choose_model(settings: Settings) -> tuple[Path, str]:
     return path, "auto"
 
 
-def describe_model(model: Path) -> dict[str, Any]:
+def describe_model(backend: Backend, path: Path | None) -> dict[str, Any]:
     """Keys for every flight's manifest: which weights flew."""
-    if model.suffix in TORCH_SUFFIXES:
-        return {"model": model.name}
-    files = open_model(model)
-    return {"model": model.name, "engine_sha256": files.digest}
+    if isinstance(backend, GraphBackend):
+        files = backend.model
+        return {"model": files.folder.resolve().name, "engine_sha256": files.digest}
+    return {"model": backend.name if path is None else path.name}
 
 
 def opens_later(source: FrameSource) -> bool:

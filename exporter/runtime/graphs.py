@@ -56,6 +56,12 @@ class GraphBackend(ABC):
             self._known = template
         return self._search(x)
 
+    @staticmethod
+    def describe(engine: str, model: ModelFiles, device: str) -> str:
+        """Name for logs and the page: engine, which model in which precision, device."""
+        folder = model.folder.resolve().name
+        return f"{engine} ({folder}, {model.manifest.precision} model, {device})"
+
     def close(self) -> None:
         """Free the engine; calling it twice is allowed."""
         self._known = None

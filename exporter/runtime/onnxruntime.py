@@ -58,7 +58,7 @@ class OnnxRuntimeBackend(GraphBackend):
         self._matcher: _Session | None = self._open(model.search_path, manifest.search, threads)
         plural = "s" if threads > 1 else ""
         device = f"CPU, {threads} thread{plural}" if provider == "cpu" else "GPU"
-        super().__init__(model, f"onnxruntime-{provider} ({manifest.precision} model, {device})")
+        super().__init__(model, self.describe(f"onnxruntime-{provider}", model, device))
 
     def close(self) -> None:
         """Free both sessions."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.manifest import ModelFiles, open_model
+from exporter.models import default_model
 from model.backend import Backend
 from model.errors import BackendError, InputError, MissingExtraError, MlkdError, ModelFileError
 
@@ -21,6 +22,8 @@ GROUPS = {"auto": AUTO_ORDER, "cpu": ("openvino", "onnxruntime-cpu")}
 """Names that stand for the first engine that works here, of several."""
 
 Opener = Callable[[ModelFiles, "int | None"], Backend]
+ModelOf = Callable[[str], ModelFiles]
+"""The model that an engine runs, by the engine's name."""
 
 
 def _openvino(hint: str) -> Opener:
@@ -60,11 +63,12 @@ ENGINES = (*GROUPS, *OPENERS, "torch")
 """Names that `open_backend` knows."""
 
 
-def open_backend(path: Path, engine: str = "auto", threads: int | None = None) -> Backend:
+def open_backend(path: Path | None, engine: str = "auto", threads: int | None = None) -> Backend:
     """Open a model and run it once.
 
     Args:
-        path: a model folder, its manifest, or torch weights for the engine `torch`.
+        path: a model folder, its manifest, or torch weights for the engine `torch`; None is the
+            built-in model in the form that suits the engine and this CPU.
         engine: one of `ENGINES`. `auto` takes the first of `AUTO_ORDER` that works here and logs
             why, `cpu` the first that needs no GPU; a named engine never falls back to another.
         threads: CPU threads; None probes for the fastest count.
@@ -82,17 +86,25 @@ def open_backend(path: Path, engine: str = "auto", threads: int | None = None) -
         raise InputError(f"engine is {engine!r}: expected one of {', '.join(ENGINES)}")
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}: expected 1 or more")
-    if engine == "torch" or path.suffix in TORCH_SUFFIXES:
-        backend = _open_torch(path, engine)
+    if engine == "torch" or (path is not None and path.suffix in TORCH_SUFFIXES):
+        backend = _open_torch(path or default_model(), engine)
     else:
-        model = open_model(path)
+        model_of = _models(path)
         backend = (
-            _open_first(model, GROUPS[engine], threads)
+            _open_first(model_of, GROUPS[engine], threads)
             if engine in GROUPS
-            else _warm(OPENERS[engine](model, threads))
+            else _warm(OPENERS[engine](model_of(engine), threads))
         )
     log.info("engine: %s", backend.name)
     return backend
+
+
+def _models(path: Path | None) -> ModelOf:
+    """One model for every engine; of the built-in one, the form that suits each."""
+    if path is None:
+        return lambda engine: open_model(default_model(engine))
+    model = open_model(path)
+    return lambda engine: model
 
 
 def _open_torch(path: Path, engine: str) -> Backend:
@@ -115,11 +127,11 @@ def _open_torch(path: Path, engine: str) -> Backend:
     return _warm(TorchBackend.from_checkpoint(path))
 
 
-def _open_first(model: ModelFiles, names: tuple[str, ...], threads: int | None) -> Backend:
+def _open_first(model_of: ModelOf, names: tuple[str, ...], threads: int | None) -> Backend:
     reasons = []
     for name in names:
         try:
-            backend = _warm(OPENERS[name](model, threads))
+            backend = _warm(OPENERS[name](model_of(name), threads))
         except ModelFileError:
             raise
         except MlkdError as error:

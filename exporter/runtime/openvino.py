@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from exporter.machine import bf16_flags
 from exporter.manifest import GraphSpec, ModelFiles, TensorSpec, check_graph
 from exporter.runtime.graphs import GraphBackend, buffer_of
-from exporter.runtime.threads import fastest_threads, usable_cpus
+from exporter.runtime.threads import fastest_threads, quickest, usable_cpus
 from model.backend import Template
 from model.errors import BackendError, InputError, MissingExtraError, ModelFileError
 from model.geometry import Float, Image
 
+log = logging.getLogger(__name__)
+
 HINTS = ("auto", "bf16", "f32")
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
+"""Environment variable that takes instructions away from OpenVINO."""
 _DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16"}
 
 
@@ -27,8 +35,9 @@ class OpenVinoBackend(GraphBackend):
 
         Args:
             model: verified files.
-            hint: `bf16`, `f32`, or `auto`: bf16 where the CPU computes it itself. The int8 parts
-                of an int8 model stay int8.
+            hint: `bf16`, `f32`, or `auto`: bf16 where the CPU multiplies it itself; where that is
+                not known, the faster of both in a short trial. The int8 parts of an int8 model
+                stay int8.
             threads: None probes for the fastest count.
 
         Raises:
@@ -37,36 +46,44 @@ class OpenVinoBackend(GraphBackend):
             ModelFileError: a graph cannot be read or does not fit its manifest.
         """
         self._core = _new_core()
-        self._hint = self._choose_hint(hint)
         manifest = model.manifest
         search = self._read(model.search_path, manifest.search)
         template = self._read(model.template_path, manifest.template)
 
-        def make_pass(count: int) -> Callable[[], object]:
-            return _Graph(self._compile(search, count), manifest.search).run
+        def make_pass(hint: str, count: int) -> Callable[[], object]:
+            return _Graph(self._compile(search, hint, count), manifest.search).run
 
+        hints = self._hints(hint)
+        most = threads or usable_cpus()
+        chosen = quickest({h: partial(make_pass, h, most) for h in hints})
         if threads is None:
-            threads = fastest_threads(make_pass, usable_cpus())
-        self._encoder: _Graph | None = _Graph(self._compile(template, threads), manifest.template)
-        self._matcher: _Graph | None = _Graph(self._compile(search, threads), manifest.search)
+            threads = fastest_threads(partial(make_pass, chosen), usable_cpus())
+        encoder, matcher = (self._compile(g, chosen, threads) for g in (template, search))
+        self._encoder: _Graph | None = _Graph(encoder, manifest.template)
+        self._matcher: _Graph | None = _Graph(matcher, manifest.search)
         plural = "s" if threads > 1 else ""
-        super().__init__(
-            model,
-            f"openvino-{self._hint} ({manifest.precision} model, CPU, {threads} thread{plural})",
-        )
+        device = f"CPU, {threads} thread{plural}"
+        super().__init__(model, self.describe(f"openvino-{chosen}", model, device))
 
     def close(self) -> None:
         """Free both graphs."""
         super().close()
         self._encoder = self._matcher = None
 
-    def _choose_hint(self, hint: str) -> str:
+    def _hints(self, hint: str) -> list[str]:
+        """Precisions worth trying, one where it is known."""
         able = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if hint == "bf16" and not able:
             raise InputError("this CPU has no bf16 arithmetic: use the engine openvino-f32")
-        if hint == "auto":
-            return "bf16" if able else "f32"
-        return hint
+        if hint != "auto":
+            return [hint]
+        flags = [] if ISA_LIMIT in os.environ else bf16_flags()
+        if able and not flags:
+            # OpenVINO names bf16 where it can only imitate it, three times slower than f32.
+            log.info("bf16 or f32: this CPU is not known to multiply bf16 itself; trying both")
+            return ["bf16", "f32"]
+        log.info("bf16 or f32: %s", ", ".join(flags) if able else "this CPU has no bf16 arithmetic")
+        return ["bf16"] if able else ["f32"]
 
     def _read(self, path: Path, spec: GraphSpec) -> Any:
         try:
@@ -84,10 +101,10 @@ class OpenVinoBackend(GraphBackend):
         check_graph(str(path), spec, inputs, outputs)
         return graph
 
-    def _compile(self, graph: Any, threads: int) -> Any:
+    def _compile(self, graph: Any, hint: str, threads: int) -> Any:
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": self._hint,
+            "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": threads,
         }
         try:

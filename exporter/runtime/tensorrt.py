@@ -52,10 +52,8 @@ class TensorRtBackend(GraphBackend):
         self._any_options = options is None
         manifest = model.manifest
         device = self._cuda.device
-        super().__init__(
-            model,
-            f"tensorrt-{self._trt.__version__} ({manifest.precision} model, {device.name})",
-        )
+        engine = f"tensorrt-{self._trt.__version__}"
+        super().__init__(model, self.describe(engine, model, device.name))
         self._encoder: _Engine | None = self._open(model, manifest.template)
         self._matcher: _Engine | None = self._open(model, manifest.search)
 

@@ -1,21 +1,24 @@
-"""Chooses how many threads an engine gets: by trying, because more are not always faster."""
+"""Chooses an engine's threads and precision: by trying, because more are not always faster."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
 
 TURNS = 4
 """Times that each count is tried."""
 PROBE_S = 0.04
-"""Time of a turn; at least `PROBE_PASSES` passes are made."""
-PROBE_PASSES = 2
+"""Time of a turn; at least `PROBE_PASSES` of them are made."""
+PROBE_PASSES = 1
 GAIN = 0.95
 """More threads are taken only if they need less than this share of the time."""
+
+HOPELESS = 2.5
+"""What takes this many times as long as another in its first pass is not tried again."""
 
 _clock = time.perf_counter
 
@@ -62,6 +65,30 @@ def fastest_threads(make_pass: Callable[[int], Callable[[], object]], cpus: int)
             chosen = count
     shown = ", ".join(f"{count}: {best_s[count] * 1e3:.1f} ms" for count in counts)
     log.info("threads and quickest pass: %s; %d chosen", shown, chosen)
+    return chosen
+
+
+def quickest(makers: Mapping[str, Callable[[], Callable[[], object]]]) -> str:
+    """Try some ways to run and return the name of the one whose quickest pass is quickest.
+
+    Args:
+        makers: name → builds the engine that way and returns one pass of it; in turns as above.
+    """
+    if len(makers) == 1:
+        return next(iter(makers))
+    passes = {name: make() for name, make in makers.items()}
+    best_s: dict[str, float] = {}
+    for name, one_pass in passes.items():
+        begun = _clock()
+        one_pass()
+        best_s[name] = _clock() - begun
+    hopeful = [name for name in passes if best_s[name] < HOPELESS * min(best_s.values())]
+    for _ in range(TURNS if len(hopeful) > 1 else 0):
+        for name in hopeful:
+            best_s[name] = min(best_s[name], _quickest_s(passes[name]))
+    chosen = min(best_s, key=lambda name: best_s[name])
+    shown = ", ".join(f"{name}: {spent_s * 1e3:.1f} ms" for name, spent_s in best_s.items())
+    log.info("quickest pass: %s; %s chosen", shown, chosen)
     return chosen
 
 

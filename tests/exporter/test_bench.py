@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from exporter import bench
-from exporter.cli_bench import CLIP_FRAMES, read_saved, table
+from exporter.cli_bench import CLIP_FRAMES, _network_of, _reference, read_saved, table
 from exporter.machine import CPU_FLAGS, describe_machine
+from exporter.runtime.open import open_backend
 from exporter.scene import HEIGHT_PX, WIDTH_PX, draw_clip, read_clip
 from gcs.cli import main
 from model.backend import Template
@@ -105,6 +106,34 @@ def test_a_report_holds_every_figure_and_the_reference_only_where_there_is_one()
     assert re.search(r"update .* x the saved \d+\.\d+ ms", text)
 
 
+def test_growth_is_what_the_updates_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    class Leaky(CountingBackend):
+        def predict(self, template: Template, x: Image) -> tuple[Float, Float]:
+            kept.append(1)
+            return super().predict(template, x)
+
+    monkeypatch.setattr(bench, "rss_mb", lambda: 100.0 + len(kept))
+    grown = bench.measure_growth(Leaky(), draw_clip(2), 30)
+    before_mb = 100.0 + bench.GROWTH_WARM_UP
+    assert grown == {"updates": 30, "before_mb": before_mb, "after_mb": before_mb + 30}
+    monkeypatch.setattr(bench, "rss_mb", lambda: None)
+    with pytest.raises(InputError, match="does not tell"):
+        bench.measure_growth(Leaky(), draw_clip(2), 1)
+
+
+def test_the_reference_is_the_model_s_own_network(fp32_folder: Path) -> None:
+    backend = open_backend(fp32_folder, "openvino-f32", threads=1)
+    assert _network_of(backend) == ("compact", "fp32")
+    reference = _reference(None, "compact")
+    assert reference is not None
+    kernel = reference.encode_template(np.zeros((127, 127, 3), np.uint8)).kernel_cls
+    assert kernel.shape == (1, 128, 4, 4)
+    backend.close()
+    assert _network_of(CountingBackend()) == ("alexnet", "fp32")
+
+
 def test_the_drawn_clip_holds_a_target_where_it_says() -> None:
     clip = draw_clip(12)
     again = draw_clip(12)
@@ -182,7 +211,8 @@ def test_the_command_ends_with_one_line_of_json(
     saved = tmp_path / "saved.json"
     options = ["--model", str(fp32_folder), "--engine", "openvino", "--threads", "1"]
     options += ["--frames", "10", "--no-reference", "--save", str(saved)]
-    assert main(["bench", *options, "--json"]) == 0
+    extra = ["--growth", "20", "--cold-start", "1"]
+    assert main(["bench", *options, *extra, "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()
     report = json.loads(lines[-1])
     wanted = {"update", "engine", "reference", "host", "ratio", "machine"}
@@ -190,6 +220,10 @@ def test_the_command_ends_with_one_line_of_json(
     assert report["reference"] is None
     assert {"fps", "p50_ms", "p99_ms"} <= set(report["update"])
     assert not any(line.startswith("{") for line in lines[:-1])
+    assert report["growth"]["updates"] == 20
+    assert len(report["cold_start_s"]) == 1
+    assert any(re.match(r"memory grew by -?\d+\.\d\d MB in 20 updates", line) for line in lines)
+    assert any(re.match(r"process start to first box: \d+\.\d\d s", line) for line in lines)
     assert read_saved(saved) == report
     plot = tmp_path / "bench.svg"
     again = ["--against", str(saved), "--plot", str(plot)]
@@ -204,6 +238,10 @@ def test_the_command_ends_with_one_line_of_json(
     ("options", "expected"),
     [
         (["--frames", "3"], "--frames is 3: expected 10 or more"),
+        (["--growth", "-1"], "--growth is -1: expected 0 or more"),
+        (["--save", "absent/x.json"], "absent/x.json: its folder does not exist"),
+        (["--plot", "absent/x.svg"], "absent/x.svg: its folder does not exist"),
+        (["--cold-start", "-1"], "--cold-start is -1"),
         (["--box", "1,2,3,4"], "--box needs --video"),
         (["--video", "absent.mp4"], "absent.mp4 does not exist"),
         (["--video", "absent.mp4", "--box", "1,2,3"], "expected x,y,w,h"),

@@ -105,5 +105,5 @@ def test_int8_is_exported_only_if_it_tracks_as_well(
         with pytest.raises(ParityError, match="nothing was exported"):
             export_model(tmp_path / "w.pt", out, "int8", videos)
         assert not out.exists()
-    assert engines[0].startswith("openvino-f32 (fp32 model")
-    assert "(int8 model" in engines[1]
+    assert engines[0].startswith("openvino-f32 (fp32, fp32 model")
+    assert "(int8, int8 model" in engines[1]

@@ -112,3 +112,8 @@ def test_an_unknown_precision_and_int8_without_crops_are_refused(tmp_path: Path)
         export_model(tmp_path / "w.pt", tmp_path, "fp8")
     with pytest.raises(InputError, match="--calibration"):
         export_model(tmp_path / "w.pt", tmp_path, "int8")
+    (tmp_path / "image.png").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=r"judged by tracking, and .* no annotated video: give --v"
+    ):
+        export_model(tmp_path / "w.pt", tmp_path, "int8", tmp_path)

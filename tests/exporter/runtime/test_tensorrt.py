@@ -72,7 +72,8 @@ def gpu(fp32_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> G
 
 def test_crops_go_in_and_maps_come_out(gpu: Gpu) -> None:
     backend = gpu.open()
-    assert backend.name == "tensorrt-10.16.1.11 (fp32 model, NVIDIA GeForce RTX 3060 Laptop GPU)"
+    folder, gpu_name = gpu.model.folder.name, "NVIDIA GeForce RTX 3060 Laptop GPU"
+    assert backend.name == f"tensorrt-10.16.1.11 ({folder}, fp32 model, {gpu_name})"
     first = backend.encode_template(np.full((127, 127, 3), 10, np.uint8))
     second = backend.encode_template(np.full((127, 127, 3), 20, np.uint8))
     assert (first.kernel_cls == 10).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,39 @@ def test_a_disturbance_of_one_turn_does_not_decide(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(threads, "_clock", lambda: now)
     assert threads.fastest_threads(make_pass, cpus=2) == 2
+
+
+def ways(monkeypatch: pytest.MonkeyPatch, **durations_s: float) -> tuple[dict[str, Any], list[str]]:
+    """Ways to run that take so long by a faked clock, and the names of their passes in order."""
+    now, passes = 0.0, []
+
+    def maker(name: str) -> Callable[[], Callable[[], object]]:
+        def one_pass() -> None:
+            nonlocal now
+            now += durations_s[name]
+            passes.append(name)
+
+        return lambda: one_pass
+
+    monkeypatch.setattr(threads, "_clock", lambda: now)
+    return {name: maker(name) for name in durations_s}, passes
+
+
+def test_the_quickest_way_is_found_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    makers, passes = ways(monkeypatch, bf16=0.05, f32=0.06)
+    assert threads.quickest(makers) == "bf16"
+    assert passes == ["bf16", "f32"] * (1 + threads.TURNS)
+    makers, _ = ways(monkeypatch, bf16=0.07, f32=0.06)
+    assert threads.quickest(makers) == "f32"
+
+
+def test_a_hopeless_way_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    makers, passes = ways(monkeypatch, bf16=0.6, f32=0.06)
+    assert threads.quickest(makers) == "f32"
+    assert passes == ["bf16", "f32"]
+
+
+def test_one_way_needs_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    makers, passes = ways(monkeypatch, f32=0.06)
+    assert threads.quickest(makers) == "f32"
+    assert passes == []
