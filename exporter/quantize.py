@@ -59,31 +59,6 @@ def centre_input(graph: onnx.ModelProto) -> onnx.ModelProto:
     return moved
 
 
-def relu_before_pool(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Swap each max-pooling with the ReLU behind it, which changes no value.
-
-    An engine computes the ReLU inside the convolution then, instead of in a pass of its own.
-    """
-    import onnx
-
-    moved = onnx.ModelProto()
-    moved.CopyFrom(graph)
-    nodes = list(moved.graph.node)
-    for place, pool in enumerate(nodes):
-        readers = [n for n in nodes if pool.op_type == "MaxPool" and pool.output[0] in n.input]
-        if [n.op_type for n in readers] != ["Relu"]:
-            continue
-        relu, between, after = readers[0], pool.output[0], readers[0].output[0]
-        relu.input[0], relu.output[0] = pool.input[0], between
-        pool.input[0], pool.output[0] = between, after
-        nodes.remove(relu)
-        nodes.insert(place, relu)
-    del moved.graph.node[:]
-    moved.graph.node.extend(nodes)
-    del moved.graph.value_info[:]  # between them the sizes are others now
-    return moved
-
-
 def _from_correlation(graph: onnx.ModelProto) -> list[str]:
     """Names of the convolutions with dynamic weights and of all that depend on them."""
     constant = {w.name for w in graph.graph.initializer}
@@ -144,7 +119,7 @@ def quantize(
         raise MissingExtraError("onnxruntime", "cpu") from None
     import onnx
 
-    centred = relu_before_pool(centre_input(search))
+    centred = centre_input(search)
     exact = {CENTRED: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -14,7 +14,7 @@ from exporter.calibration import calibration_pairs
 from exporter.manifest import open_model
 from exporter.onnx import io_of
 from exporter.parity import crops, relative_error
-from exporter.quantize import CENTRED, centre_input, quantize, relu_before_pool
+from exporter.quantize import CENTRED, centre_input, quantize
 from model.config import TrackerConfig
 from model.errors import InputError, ShapeError
 
@@ -74,28 +74,6 @@ def test_the_int8_graph(graphs: tuple[onnx.ModelProto, onnx.ModelProto]) -> None
     feed = {"x": x[None], "kernel_cls": kernels[0], "kernel_loc": kernels[1]}
     for ours, theirs in zip(run(small, feed), run(graphs[1], feed), strict=True):
         assert 0 < relative_error(ours, theirs) < 0.2
-
-
-def test_a_relu_moves_before_its_pooling_and_changes_nothing() -> None:
-    helper, kinds = onnx.helper, onnx.TensorProto
-    nodes = [
-        helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[2, 2]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("MaxPool", ["b"], ["y"], kernel_shape=[2, 2]),
-    ]
-    ends = [
-        helper.make_tensor_value_info(n, kinds.FLOAT, (1, 2, s, s)) for n, s in (("x", 6), ("y", 4))
-    ]
-    graph = helper.make_model(
-        helper.make_graph(nodes, "g", ends[:1], ends[1:]),
-        ir_version=10, opset_imports=[helper.make_opsetid("", 20)],
-    )  # fmt: skip
-    moved = relu_before_pool(graph)
-    assert [n.op_type for n in moved.graph.node] == ["Relu", "MaxPool", "MaxPool"]
-    assert [n.op_type for n in graph.graph.node] == ["MaxPool", "Relu", "MaxPool"]
-    onnx.checker.check_model(moved, full_check=True)
-    x = np.random.default_rng(0).normal(size=(1, 2, 6, 6)).astype(np.float32)
-    assert np.array_equal(run(moved, {"x": x})[0], run(graph, {"x": x})[0])
 
 
 def write_images(folder: Path, count: int) -> None:
