@@ -227,6 +227,7 @@ class ClosedLoop:
         self._seen = frame
         if self._follower is None:
             if frame.captured_ns / 1e9 >= DRAW_AFTER_S and truth is not None:
+                self._simulator.take_over()
                 self._draw(frame, Box(*truth))
                 self._grant()
             return

@@ -136,6 +136,10 @@ class NightSimulator:
         """Drop all commands: hover and hold the gimbal."""
         self._commands.neutral(self.now_ns)
 
+    def take_over(self) -> None:
+        """Let its own pilot go, as the first command that moves does: it hovers from now on."""
+        self._commanded_ns = self.now_ns
+
     def open(self) -> None:
         """Start drawing in real time, from the scenario's first moment."""
         self.close()

@@ -38,7 +38,7 @@ class DeviceKeeper:
     def get(self) -> Device:
         if self._device is None or not self._device.running:
             if not ports_are_free():
-                pytest.skip("another program listens on the drone's ports")
+                pytest.fail("another program listens on the drone's ports 44444 and 44445: stop it")
             self._device = Device()
         self._device.forget()
         self._device.become("anafi")
