@@ -18,18 +18,35 @@ INT8_ENGINES = ("openvino", "onnxruntime-cpu")
 
 
 def default_model(engine: str = "") -> Path:
-    """Folder of the model that every command uses unless told otherwise.
+    """Folder of the model that every command uses unless told otherwise; see `shipped_model`."""
+    return shipped_model(DEFAULT_NAME, engine)
+
+
+def shipped_names() -> list[str]:
+    """Names of the models that ship, without their int8 forms."""
+    found = sorted(path.parent.name for path in Path(__file__).parent.glob("*/manifest.json"))
+    return [name for name in found if not name.endswith(INT8_SUFFIX)]
+
+
+def is_shipped_name(path: Path) -> bool:
+    """Whether a path that a user gave is the bare name of a model that ships, and no folder."""
+    return str(path) in shipped_names() and not path.exists()
+
+
+def shipped_model(name: str, engine: str = "") -> Path:
+    """Folder of a model that ships with the package.
 
     Args:
+        name: one of `shipped_names`.
         engine: the one that will run it. An engine of `INT8_ENGINES` gets the int8 form where it
             ships and this CPU multiplies int8 itself; elsewhere int8 would gain little and, on
             CPUs that saturate its sums, lose accuracy.
 
     Raises:
-        ModelFileError: this copy of the package ships none.
+        ModelFileError: this copy of the package ships none of that name.
     """
-    folder = Path(__file__).parent / DEFAULT_NAME
-    small = folder.with_name(f"{DEFAULT_NAME}{INT8_SUFFIX}")
+    folder = Path(__file__).parent / name
+    small = folder.with_name(f"{name}{INT8_SUFFIX}")
     if engine in INT8_ENGINES and (small / "manifest.json").is_file():
         flags = int8_flags()
         if flags:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.manifest import ModelFiles, open_model
-from exporter.models import default_model
+from exporter.models import DEFAULT_NAME, default_model, is_shipped_name, shipped_model
 from model.backend import Backend
 from model.errors import BackendError, InputError, MissingExtraError, MlkdError, ModelFileError
 
@@ -67,8 +67,9 @@ def open_backend(path: Path | None, engine: str = "auto", threads: int | None = 
     """Open a model and run it once.
 
     Args:
-        path: a model folder, its manifest, or torch weights for the engine `torch`; None is the
-            built-in model in the form that suits the engine and this CPU.
+        path: a model folder, its manifest, or torch weights for the engine `torch`; the name of a
+            model that ships, or None for the default one, in the form that suits the engine and
+            this CPU.
         engine: one of `ENGINES`. `auto` takes the first of `AUTO_ORDER` that works here and logs
             why, `cpu` the first that needs no GPU; a named engine never falls back to another.
         threads: CPU threads; None probes for the fastest count.
@@ -100,9 +101,10 @@ def open_backend(path: Path | None, engine: str = "auto", threads: int | None = 
 
 
 def _models(path: Path | None) -> ModelOf:
-    """One model for every engine; of the built-in one, the form that suits each."""
-    if path is None:
-        return lambda engine: open_model(default_model(engine))
+    """One model for every engine; of one that ships, the form that suits each."""
+    if path is None or is_shipped_name(path):
+        name = DEFAULT_NAME if path is None else str(path)
+        return lambda engine: open_model(shipped_model(name, engine))
     model = open_model(path)
     return lambda engine: model
 

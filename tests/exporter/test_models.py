@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import exporter.models
+import exporter.runtime.open
 from exporter.manifest import open_model
-from exporter.models import DEFAULT_NAME, INT8_SUFFIX, default_model
+from exporter.models import INT8_SUFFIX, default_model
 from exporter.runtime.open import ENGINES, GROUPS, open_backend
 from gcs.compose import choose_model, describe_model
 from gcs.settings import load_settings
@@ -28,6 +29,7 @@ def shipped(fp32_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     manifest.write_text(json.dumps(values))
     monkeypatch.setattr(exporter.models, "__file__", str(tmp_path / "__init__.py"))
     monkeypatch.setattr(exporter.models, "DEFAULT_NAME", "small")
+    monkeypatch.setattr(exporter.runtime.open, "DEFAULT_NAME", "small")
     monkeypatch.setattr(exporter.models, "int8_flags", lambda: ["avx512_vnni"])
     return tmp_path
 
@@ -73,11 +75,27 @@ def test_a_model_that_was_asked_for_is_the_one_that_runs(shipped: Path) -> None:
     backend.close()
 
 
-def test_the_shipped_forms_are_of_the_same_weights() -> None:
-    small = default_model().with_name(f"{DEFAULT_NAME}{INT8_SUFFIX}")
+def test_a_model_that_ships_can_be_asked_for_by_its_name(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert exporter.models.shipped_names() == ["small"]
+    backend = open_backend(Path("small"), "openvino", threads=1)
+    assert "(small-int8, int8 model" in backend.name
+    backend.close()
+    # A folder of the user's own goes before a name.
+    monkeypatch.chdir(shipped)
+    backend = open_backend(Path("small"), "openvino", threads=1)
+    assert "(small, fp32 model" in backend.name
+    backend.close()
+
+
+@pytest.mark.parametrize("name", exporter.models.shipped_names())
+def test_the_shipped_forms_are_of_the_same_weights(name: str) -> None:
+    large = exporter.models.shipped_model(name)
+    small = large.with_name(f"{name}{INT8_SUFFIX}")
     if not small.is_dir():
-        pytest.skip("no int8 form ships")
-    ours, theirs = open_model(small).manifest, open_model(default_model()).manifest
+        pytest.skip(f"no int8 form of {name} ships")
+    ours, theirs = open_model(small).manifest, open_model(large).manifest
     assert ours.precision == "int8"
     assert ours.tracker == theirs.tracker
     assert ours.source["sha256"] == theirs.source["sha256"]
