@@ -117,12 +117,14 @@ def is_zero(line: dict[str, Any]) -> bool:
 
 
 def comes_to_rest(device: Device, since: int) -> bool:
-    """Wait for a zero; tell whether no command but zeros follows it until the sender is silent."""
+    """Wait until the sender is silent; tell whether a run of explicit zeros came before that.
+
+    Commands and pictures that were on their way may come in between.
+    """
     device.wait(is_zero, 10.0, since)
     heard = -1
     while heard != len(device.commands(PCMD, since)):
         heard = len(device.commands(PCMD, since))
         time.sleep(0.5)
-    after = device.commands(PCMD, since)
-    first_zero = next(n for n, line in enumerate(after) if is_zero(line))
-    return all(is_zero(line) for line in after[first_zero:])
+    last = device.commands(PCMD, since)[-10:]
+    return len(last) == 10 and all(is_zero(line) for line in last)

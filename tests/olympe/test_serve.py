@@ -13,6 +13,12 @@ import pytest
 from tests.olympe.loopback import IP, ROOT, Device, Video, wait_until
 from tests.olympe.service import PCMD, Service, comes_to_rest, command_of, is_right
 
+PARKED = ("--pictures", "tests.olympe.pictures:parked", "--fps", "10")
+"""Few enough pictures that a machine with other work keeps up: a box older than 250 ms, and a
+picture that waited for two intervals, command nothing."""
+PATIENCE_S = 60.0
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[str], Service]]:
@@ -29,7 +35,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], Service]]:
 
 @pytest.fixture
 def parked(start_video: Callable[..., Video]) -> Video:
-    return start_video("--pictures", "tests.olympe.pictures:parked")
+    return start_video(*PARKED)
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def following(device: Device, parked: Video, serve: Callable[[str], Service]) ->
     service = serve(f"olympe:{IP}:{parked.port}")
     mark = device.mark()
     service.follow((640, 360))
-    device.wait(is_right, 20.0, mark)
+    device.wait(is_right, PATIENCE_S, mark)
     return service
 
 
@@ -48,7 +54,7 @@ def goes_on(device: Device, service: Service) -> bool:
     # Without a good box for 5 s the level has fallen to OFF: the operator grants it anew.
     service.ask("/api/follow", {"level": "CAMERA"})
     mark = device.mark()
-    return bool(device.wait(is_right, 20.0, mark))
+    return bool(device.wait(is_right, PATIENCE_S, mark))
 
 
 def test_a_box_over_http_turns_the_drone_towards_the_target_and_a_click_stops_it(
@@ -101,7 +107,7 @@ def test_video_that_is_killed_ends_in_zeros_and_is_followed_again_when_it_is_bac
 ) -> None:
     parked.kill()
     assert comes_to_rest(device, device.mark())
-    start_video("--pictures", "tests.olympe.pictures:parked", port=parked.port)
+    start_video(*PARKED, port=parked.port)
     assert goes_on(device, following)
 
 
