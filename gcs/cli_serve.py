@@ -41,7 +41,11 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add("--source", help="simulator, a video, a folder, rtsp://…, webcam:0 or olympe:ADDRESS")
     add("--decoder", help="cpu (default), auto, or a device that decodes video, as cuda or vaapi")
     add("--repeat", action="store_true", default=None, help="start a file anew when it ends")
-    add("--model", type=Path, help="model folder, or the name of one that ships (default: siamrpn-alexnet)")
+    add(
+        "--model",
+        type=Path,
+        help="model folder, or the name of one that ships (default: siamrpn-alexnet)",
+    )
     add("--engine", help="auto, the name of a runtime, or the path of an exported model")
     add("--host", help="address to listen on (default 127.0.0.1; any other asks for a token)")
     add("--port", type=int, help="port to listen on (default 8000; 0: any free one)")

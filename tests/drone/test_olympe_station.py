@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from drone.control import RateCommand
 from drone.errors import ControlError, SourceError
 from drone.olympe_command import PilotingLimits
-from drone.olympe_models import MODELS, AbsentError, OlympeModel
+from drone.olympe_models import MODELS, AbsentError, OlympeModel, identify
 from drone.olympe_remote import RemoteVehicle
 from drone.olympe_rtsp import MediaNameError
 from drone.olympe_source import OlympeSource
@@ -233,8 +234,11 @@ def test_a_media_name_that_the_drone_does_not_offer_is_refused_at_once(
 
 
 def test_where_nobody_answers_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    station_drone("127.0.0.77")  # the real question, on the loopback net
-    assert "no drone at 127.0.0.77: port 44445 does not answer" in caplog.text
+    with socket.create_server(("127.0.0.77", 0)) as server:
+        port = server.getsockname()[1]
+    # The real question, on the loopback net; the port is closed again.
+    station_drone("127.0.0.77", None, lambda ip: identify(ip, port=port))
+    assert f"no drone at 127.0.0.77: port {port} does not answer" in caplog.text
 
 
 def test_the_limits_reach_the_process_that_commands() -> None:

@@ -40,6 +40,13 @@ def test_the_ablation_differs_from_the_room_in_its_budget_alone():
     assert room.train.sources == short.train.sources
 
 
+def test_the_compact_student_is_one_and_has_no_room():
+    config = load_mutual_config(FILES / "student-compact.yaml")
+    assert config.students.names() == ("none",)
+    assert config.students.baseline == "compact"
+    assert config.train.pairs.clean
+
+
 def test_students_may_be_many_and_alike():
     config = MutualConfig.from_mapping({**BASE, "students": {"losses": ["l2", "l2", "none", "l2"]}})
     assert config.students.names() == ("l2", "l2.2", "none", "l2.3")
