@@ -40,12 +40,15 @@ class TrackerConfig:
     """Rate at which the box size follows the prediction, 0..1."""
     min_size_px: float = 10.0
     """Smallest side of an answered box."""
+    shape_calibration: float = 0.0
+    """How far answers are corrected by what the network makes of the first frame, where the box is
+    known: 0 not at all, as published; 1 wholly. The sides, in the logarithm."""
 
     def __post_init__(self) -> None:
         """Check every range; the message names the field."""
         for name in ("template_px", "search_px", "score_size", "stride"):
             _need(name, getattr(self, name), getattr(self, name) > 0, "a whole number above 0")
-        for name in ("window_influence", "size_lr"):
+        for name in ("window_influence", "size_lr", "shape_calibration"):
             _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
         for name in ("context_amount", "penalty_k", "min_size_px"):
             value = getattr(self, name)

@@ -20,7 +20,10 @@ from model.crop import (
 )
 from model.decode import Candidate, Decoder
 from model.errors import ShapeError
-from model.geometry import Box, Image, check_target
+from model.geometry import Box, Image, check_target, iou
+
+CALIBRATION_IOU = 0.4
+"""Least overlap of the network's box on the first frame with the one that was given."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class TrackState:
         template: the target as the engine remembers it.
         box: last answer, full-frame px.
         padding: colour beyond the border, taken from the first frame.
+        shape: what the network's width and height are multiplied with; see `shape_calibration`.
     """
 
     template: Template
     box: Box
     padding: Colour
+    shape: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,10 @@ class Tracker:
         padding = mean_colour(image)
         region = region_of(cut, self.config, search=False)
         z = crop_region(image, region, self.config.template_px, padding)
-        return TrackState(self.backend.encode_template(z), cut, padding)
+        state = TrackState(self.backend.encode_template(z), cut, padding)
+        if self.config.shape_calibration == 0:
+            return state
+        return replace(state, shape=self._calibrate(state, image))
 
     def update(self, state: TrackState, image: Image) -> tuple[TrackState, TrackResult]:
         """Find the target in the next frame.
@@ -110,7 +118,7 @@ class Tracker:
         check_image(image)
         region = region_of(state.box, self.config, search=True)
         chosen = self._look(state, image, region, windowed=True)
-        box = self._follow(state.box, chosen, region, image)
+        box = self._follow(state, chosen, region, image)
         return replace(state, box=box), TrackResult(box, chosen.score, region)
 
     def search(
@@ -132,7 +140,7 @@ class Tracker:
         side = search_side_px(template_side_px(state.box.w, state.box.h, self.config), self.config)
         region = place_region(cx, cy, side)
         chosen = self._look(state, image, region, windowed=False)
-        box = self._follow(state.box, chosen, region, image)
+        box = self._follow(state, chosen, region, image)
         return replace(state, box=box), TrackResult(box, chosen.score, region)
 
     def _look(self, state: TrackState, image: Image, region: Region, windowed: bool) -> Candidate:
@@ -140,16 +148,37 @@ class Tracker:
         x = crop_region(image, region, self.config.search_px, state.padding, self._search)
         cls, loc = self.backend.predict(state.template, x)
         return self._decoder.select(
-            cls, loc, state.box.w * scale, state.box.h * scale, windowed=windowed
+            cls,
+            loc,
+            state.box.w * scale / state.shape[0],
+            state.box.h * scale / state.shape[1],
+            windowed=windowed,
         )
 
-    def _follow(self, last: Box, chosen: Candidate, region: Region, image: Image) -> Box:
-        """Bring the candidate back to the frame and smooth its size."""
+    def _calibrate(self, state: TrackState, image: Image) -> tuple[float, float]:
+        """Compare the network's box on the first frame with the one that was given.
+
+        A network answers some targets too wide or too high, in every frame alike. An answer that is
+        elsewhere, or of quite another size, tells nothing of that.
+        """
+        region = region_of(state.box, self.config, search=True)
+        chosen = self._look(state, image, region, windowed=True)
+        scale = region.side / self.config.search_px
+        w, h = chosen.w * scale, chosen.h * scale
+        seen = Box.from_centre(region.cx + chosen.dx * scale, region.cy + chosen.dy * scale, w, h)
+        if iou(seen, state.box) < CALIBRATION_IOU:
+            return 1.0, 1.0
+        power = self.config.shape_calibration
+        return (state.box.w / w) ** power, (state.box.h / h) ** power
+
+    def _follow(self, state: TrackState, chosen: Candidate, region: Region, image: Image) -> Box:
+        """Bring the candidate back to the frame, correct its shape and smooth its size."""
+        last = state.box
         height, width = image.shape[:2]
         scale = region.side / self.config.search_px
         rate = chosen.penalty * chosen.score * self.config.size_lr
-        w = last.w * (1 - rate) + chosen.w * scale * rate
-        h = last.h * (1 - rate) + chosen.h * scale * rate
+        w = last.w * (1 - rate) + chosen.w * scale * state.shape[0] * rate
+        h = last.h * (1 - rate) + chosen.h * scale * state.shape[1] * rate
         cx = min(max(region.cx + chosen.dx * scale, 0.0), float(width))
         cy = min(max(region.cy + chosen.dy * scale, 0.0), float(height))
         smallest = self.config.min_size_px

@@ -44,6 +44,23 @@ class CorrelationBackend:
         pass
 
 
+class WideBackend(CorrelationBackend):
+    """Answers every box 1.4 times too wide; sees the target in a corner when told to."""
+
+    def __init__(self, shape_calibration: float, elsewhere: bool = False) -> None:
+        super().__init__()
+        self.config = TrackerConfig(shape_calibration=shape_calibration)
+        self._elsewhere = elsewhere
+
+    def predict(self, template: Template, x: Image) -> tuple[Float, Float]:
+        cls, loc = super().predict(template, x)
+        loc[10:15] = np.log(1.4)
+        if self._elsewhere:
+            cls[7] = -8.0
+            cls[7, 2, 2] = 8.0
+        return cls, loc
+
+
 def scene(cx: int, cy: int, size: tuple[int, int] = (240, 320)) -> Image:
     rng = np.random.default_rng(1)
     image = rng.integers(20, 60, (*size, 3), np.uint8)
@@ -61,6 +78,27 @@ def test_a_moving_target_is_followed() -> None:
         state, result = tracker.update(state, scene(cx, cy))
         assert iou(result.box, Box(cx - 20, cy - 20, 40, 40)) > 0.6
         assert result.box == state.box
+
+
+def followed_width_px(power: float) -> float:
+    tracker = Tracker(WideBackend(power))
+    state = tracker.init(scene(100, 100), Box(80, 80, 40, 40))
+    assert state.shape == pytest.approx((1.4**-power, 1.0), abs=0.02)
+    for step in range(1, 30):
+        state, _ = tracker.update(state, scene(100 + step, 100))
+    assert state.box.h == pytest.approx(40.0, abs=8.0)
+    return state.box.w
+
+
+def test_the_first_frame_tells_how_much_too_wide_the_network_answers() -> None:
+    never, half, wholly = (followed_width_px(power) for power in (0.0, 0.5, 1.0))
+    assert never > 56 > half > 44 > wholly
+    assert wholly == pytest.approx(40.0, abs=1.5)
+
+
+def test_an_answer_elsewhere_on_the_first_frame_corrects_nothing() -> None:
+    tracker = Tracker(WideBackend(1.0, elsewhere=True))
+    assert tracker.init(scene(100, 100), Box(80, 80, 40, 40)).shape == (1.0, 1.0)
 
 
 def test_states_are_values_so_two_targets_share_a_tracker() -> None:
