@@ -18,12 +18,23 @@ from tests.olympe.pictures import BLOCK_PX, read_number
 @contextmanager
 def playing(video: Video, **options: object) -> Iterator[OlympeSource]:
     source = OlympeSource(IP, url=video.url, **options)  # type: ignore[arg-type]
-    source.open()
+    open_patiently(source)
     try:
         yield source
     finally:
         source.close()
     assert source.refs == source.unrefs
+
+
+def open_patiently(source: OlympeSource, timeout_s: float = 15.0) -> None:
+    """Open as the station does, which tries again: a busy machine answers late."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return source.open()
+        except SourceError as error:
+            if "timed out" not in str(error) or time.monotonic() > deadline_s:
+                raise
 
 
 def next_frame(source: OlympeSource, timeout_s: float = 15.0) -> Frame:
