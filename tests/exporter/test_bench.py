@@ -134,6 +134,14 @@ def test_the_reference_is_the_model_s_own_network(fp32_folder: Path) -> None:
     assert _network_of(CountingBackend()) == ("alexnet", "fp32")
 
 
+@pytest.mark.parametrize("network", ["alexnet", "compact"])
+def test_random_weights_of_the_reference_answer_with_boxes(network: str) -> None:
+    reference = _reference(None, network)
+    assert reference is not None
+    clip = draw_clip(2)
+    bench.update_step(reference, clip)(1)  # a value that is not finite would be refused
+
+
 def test_the_drawn_clip_holds_a_target_where_it_says() -> None:
     clip = draw_clip(12)
     again = draw_clip(12)
