@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 CPU = "cpu"
 AUTO = "auto"
 _PROBE_CODEC = "h264"
-_FAILURES = (OSError, ValueError, RuntimeError, NotImplementedError)
+_FAILURES = (OSError, ValueError, RuntimeError)
 
 
 def choose_decoder(wanted: str) -> str:
