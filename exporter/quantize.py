@@ -101,9 +101,9 @@ def quantize(
     The convolutions of the backbone and the two that adapt its features are quantised, per channel
     and symmetric, as TensorRT asks: weights, and the inputs behind the ReLU. Their outputs before
     it are not, since the negative values, which it drops, would take most of the range: that
-    tripled the largest error of the box maps. The cross-correlations, whose weights are the template, and the 1x1
-    convolutions behind them stay float: they take a hundredth of the work and would make most of
-    the error.
+    tripled the largest error of the box maps. The cross-correlations, whose weights are the
+    template, and the 1x1 convolutions behind them stay float: they take a hundredth of the work
+    and would make most of the error.
 
     Args:
         template: fp32 graph, for the kernels.
