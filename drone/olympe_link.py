@@ -12,7 +12,7 @@ from typing import Any
 
 from drone.errors import ControlError
 from drone.olympe_models import OlympeModel, checked_ip, identify
-from drone.olympe_sdk import OlympeSdk, Sdk, SdkDrone, last_state
+from drone.olympe_sdk import OlympeSdk, Sdk, SdkDrone, last_states
 from drone.olympe_settings import SettingResult, VehicleSettings, apply_settings
 from drone.olympe_telemetry import EVENTS, TelemetrySnapshot, TelemetryStore
 from model.errors import MissingExtraError
@@ -284,7 +284,8 @@ class OlympeLink:
     def _serve(self, drone: SdkDrone, first: FirstAttempt, stop: threading.Event) -> None:
         subscriptions = self._subscribe(drone)
         try:
-            self.settings_read_back = apply_settings(drone, self.sdk, self._settings)
+            camera = self.model.camera if self.model else "camera"
+            self.settings_read_back = apply_settings(drone, self.sdk, self._settings, camera)
             for result in self.settings_read_back:
                 if not result.applied:
                     logger.warning("%s: %s", self.ip, result)
@@ -307,9 +308,9 @@ class OlympeLink:
             message = self.sdk.message(name)
             subscriptions.append(drone.subscribe(self._receiver(read), message(_policy="wait")))
             # What the drone said while it connected, before anybody listened.
-            state = last_state(drone, message)
-            if state:
-                self._store.put(read(state), self._clock())
+            for state in last_states(drone, message):
+                if state:
+                    self._store.put(read(state), self._clock())
         return subscriptions
 
     def _receiver(self, read: Callable[[Any], dict[str, Any]]) -> Callable[[Any, Any], None]:

@@ -27,22 +27,24 @@ class OlympeModel:
         name: as on the box.
         kind: the SDK's class.
         through_controller: a SkyController stands between; its sticks pilot until they are taken.
+        camera: the feature of its camera messages: `camera2` on ANAFI Ai, `camera` before it.
     """
 
     name: str
     kind: str
     through_controller: bool = False
+    camera: str = "camera"
 
 
 MODELS = {
     0x0914: OlympeModel("ANAFI", "Anafi"),
     0x091E: OlympeModel("ANAFI USA", "AnafiUSA"),
-    0x091A: OlympeModel("ANAFI Ai", "AnafiAi"),
+    0x091A: OlympeModel("ANAFI Ai", "AnafiAi", camera="camera2"),
     0x0918: OlympeModel("SkyController 3", "SkyController3", True),
     0x091C: OlympeModel("SkyController USA", "SkyControllerUSA", True),
 }
 """By the number that the device announces itself with."""
-MUX_MODEL = OlympeModel("SkyController 4", "SkyController4", True)
+MUX_MODEL = OlympeModel("SkyController 4", "SkyController4", True, "camera2")
 
 
 def checked_ip(text: str) -> str:

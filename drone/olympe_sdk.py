@@ -174,17 +174,18 @@ class OlympeSdk:
         return self._messages[name]
 
 
-def last_state(drone: SdkDrone, message: Any) -> Mapping[str, Any] | None:
-    """What the drone last said in this kind of message; None where it said nothing.
+def last_states(drone: SdkDrone, message: Any) -> list[Mapping[str, Any]]:
+    """What the drone last said in this kind of message, once for each camera or gimbal.
 
-    States of cameras and gimbals are kept by number; this gives the first one's.
+    Empty where it said nothing.
     """
     try:
         state = drone.get_state(message)
     except (ValueError, RuntimeError):
-        return None
-    first = next(iter(state.values()), None)
-    return first if isinstance(first, Mapping) else state
+        return []
+    numbered = [one for one in state.values() if isinstance(one, Mapping)]
+    # States of cameras and gimbals are kept by number, and hold nothing else.
+    return numbered if numbered and len(numbered) == len(state) else [state]
 
 
 def detach_pictures(video: SdkVideo) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drone.errors import ControlError
-from drone.olympe_sdk import Sdk, SdkDrone, last_state
+from drone.olympe_sdk import Sdk, SdkDrone, last_states
 
 ANSWER_S = 1.5
 ENDINGS = ("hovering", "landing")
@@ -73,16 +73,17 @@ class _Setting:
     wanted: Any
 
 
-def _wanted(settings: VehicleSettings) -> Iterator[_Setting]:
+def _wanted(settings: VehicleSettings, camera: str) -> Iterator[_Setting]:
     mode, ending = settings.streaming_mode, settings.home_ending
-    yield _Setting(
-        "streaming_mode",
-        "camera.set_streaming_mode",
-        {"cam_id": 0, "value": mode},
-        "camera.streaming_mode",
-        "value",
-        mode,
-    )
+    if camera == "camera":  # camera2 offers no choice of the streaming mode
+        yield _Setting(
+            "streaming_mode",
+            "camera.set_streaming_mode",
+            {"cam_id": 0, "value": mode},
+            "camera.streaming_mode",
+            "value",
+            mode,
+        )
     delay_s = settings.home_delay_s
     yield _Setting(
         "home_delay_s", "rth.set_delay", {"delay": delay_s}, "rth.delay", "delay", delay_s
@@ -107,13 +108,19 @@ def _wanted(settings: VehicleSettings) -> Iterator[_Setting]:
 
 
 def apply_settings(
-    drone: SdkDrone, sdk: Sdk, settings: VehicleSettings
+    drone: SdkDrone, sdk: Sdk, settings: VehicleSettings, camera: str = "camera"
 ) -> tuple[SettingResult, ...]:
     """Set everything at once, wait for the answers, read back what the drone holds.
 
-    A setting that a model does not know is reported as not answered, and is no error.
+    A setting that is not answered is reported as such, and is no error.
+
+    Args:
+        drone: connected.
+        sdk: where the messages are.
+        settings: what to set.
+        camera: the model's feature of camera messages; `camera2` has no streaming mode.
     """
-    wanted = list(_wanted(settings))
+    wanted = list(_wanted(settings, camera))
     asked = [drone(sdk.message(one.command)(**one.args, _timeout=ANSWER_S)) for one in wanted]
     for answer in asked:
         answer.wait()
@@ -121,6 +128,6 @@ def apply_settings(
 
 
 def _read(drone: SdkDrone, sdk: Sdk, setting: _Setting) -> Any:
-    state = last_state(drone, sdk.message(setting.state))
-    got = None if state is None else state.get(setting.field)
+    states = last_states(drone, sdk.message(setting.state))
+    got = states[0].get(setting.field) if states else None
     return getattr(got, "name", got)

@@ -118,6 +118,17 @@ def _ground_m(a: tuple[float, float], b: tuple[float, float]) -> float:
     return math.radians(math.hypot(north_deg, east_deg)) * EARTH_RADIUS_M
 
 
+def _camera2(args: Mapping[str, Any]) -> Values:
+    """ANAFI Ai's state of one camera; it holds what changed, and an idle camera speaks too."""
+    if not args.get("active"):
+        return {}
+    values: Values = {"camera": int(args.get("camera_id") or 0)}
+    most = _part(args, "zoom").get("zoom_level_max")
+    if most:
+        values["zoom_most"] = float(most)
+    return values
+
+
 EVENTS: dict[str, Callable[[Mapping[str, Any]], Values]] = {
     "common.CommonState.BatteryStateChanged": lambda a: {"battery_percent": float(a["percent"])},
     "common.CommonState.LinkSignalQuality": _link,
@@ -146,6 +157,8 @@ EVENTS: dict[str, Callable[[Mapping[str, Any]], Values]] = {
     },
     "camera.zoom_info": lambda a: {"zoom_most": float(a["maximum_level"])},
     "camera.zoom_level": lambda a: {"zoom_level": float(a["level"])},
+    "camera2.Event.ZoomLevel": lambda a: {"zoom_level": float(a.get("level", 1.0))},
+    "camera2.Event.State": _camera2,
     "skyctrl.CoPilotingState.pilotingSource": lambda a: {
         "app_pilots": _word(a["source"]) == "Controller"
     },

@@ -138,7 +138,12 @@ class OlympeVehicle:
         if not 1.0 <= level <= most:
             raise ControlError(f"zoom level {level!r}: expected 1..{most:g}")
         args = {"control_mode": "level", "target": float(level), "_no_expect": True}
-        self.link.command("camera.set_zoom_target", cam_id=0, **args)
+        model = self.link.model
+        if model is not None and model.camera == "camera2":
+            camera = self.link.state_of("camera") or 0
+            self.link.command("camera2.Command.SetZoomTarget", camera_id=camera, **args)
+        else:
+            self.link.command("camera.set_zoom_target", cam_id=0, **args)
 
     def report(self) -> Mapping[str, object]:
         """Say what the drone says, as plain JSON values; see `telemetry_of_report`."""

@@ -143,6 +143,21 @@ def test_settings_that_the_drone_does_not_hold_are_listed() -> None:
     ]
 
 
+def test_a_camera_without_streaming_modes_is_not_asked_for_one() -> None:
+    sdk = FakeSdk()
+    state = {"camera_id": 1, "active": True, "zoom": {"zoom_level_max": 6.0}}
+    sdk.states = {"camera2.Event.State": {0: {"camera_id": 0, "active": False}, 1: state}}
+    link = link_of(sdk, lambda _ip, _s: MODELS[0x091A])
+    link.open()
+    assert link.state_of("zoom_most") == 6.0
+    link.close()
+    assert [one.name for one in link.settings_read_back] == [
+        "home_delay_s",
+        "home_automatic",
+        "home_ending",
+    ]
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [

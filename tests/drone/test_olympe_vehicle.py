@@ -185,6 +185,19 @@ def test_zoom_beyond_the_camera_s_is_refused(make: Make) -> None:
         vehicle.zoom(float("nan"))
 
 
+def test_an_anafi_ai_is_zoomed_through_its_active_camera(make: Make) -> None:
+    vehicle, drone, _ = make(0x091A)
+    event = "camera2.Event.State"
+    drone.tell(event, camera_id=2, active=True, zoom={"zoom_level_max": 6.0})
+    drone.tell(event, camera_id=0, active=False, zoom={"zoom_level_max": 1.0})
+    vehicle.zoom(5.0)
+    sent = drone.take("camera2.Command.SetZoomTarget")
+    assert [(args["camera_id"], args["target"]) for args in sent] == [(2, 5.0)]
+    assert drone.take("camera.set_zoom_target") == []
+    with pytest.raises(ControlError, match=r"expected 1\.\.6"):
+        vehicle.zoom(6.5)
+
+
 def test_a_sender_that_fails_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     vehicle, drone, clock = make()
     control = OlympeControl(vehicle, SenderConfig(), clock)

@@ -30,6 +30,7 @@ from olympe.messaging.arsdk_messages import ArsdkMessageType  # noqa: E402
 MODELS = {
     "anafi": od.ARSDK_DEVICE_TYPE_ANAFI4K,
     "anafi-usa": od.ARSDK_DEVICE_TYPE_ANAFI_USA,
+    "anafi-ai": od.ARSDK_DEVICE_TYPE_ANAFI_2,
     "skycontroller3": od.ARSDK_DEVICE_TYPE_SKYCTRL_3,
     "bebop2": od.ARSDK_DEVICE_TYPE_BEBOP_2,
 }
@@ -74,6 +75,13 @@ SETTINGS = {
 }
 
 
+CAMERAS2 = (
+    {"camera_id": 0, "active": False, "zoom": {"zoom_level_max": 1.0}},
+    {"camera_id": 1, "active": True, "zoom": {"zoom_level_max": 6.0}},
+)
+"""An ANAFI Ai's cameras, of which the second is looked through."""
+
+
 def message_of(name: str) -> Any:
     """`ardrone3.Piloting.PCMD` → the SDK's message."""
     found: Any = messages
@@ -98,8 +106,9 @@ class LoopbackAnafi(DeviceBase):
 
     def emit(self, name: str, **args: Any) -> None:
         message = message_of(name)
-        # The SDK encodes arguments in the order that they come in, whatever their names.
-        ordered = {key: args[key] for key in message.args_name}
+        # The SDK encodes arguments in the order that they come in, whatever their names; those of
+        # its newer messages may be left out.
+        ordered = {key: args[key] for key in message.args_name if key in args}
         self._send_command_raw(message, ordered, quiet=True)
 
     def repeat_states(self) -> None:
@@ -139,6 +148,13 @@ class LoopbackAnafi(DeviceBase):
             self.emit("rth.auto_trigger_mode", mode=args["mode"])
         elif name == "rth.set_ending_behavior":
             self.emit("rth.ending_behavior", ending_behavior=args["ending_behavior"])
+        elif name == "camera2.Command.ListCameras":
+            self.emit("camera2.Event.CameraList", cameras=dict.fromkeys((0, 1), "main"))
+        elif name == "camera2.Command.GetState":
+            self.emit("camera2.Event.State", **CAMERAS2[args["camera_id"]])
+        elif name == "camera2.Command.SetZoomTarget":
+            one = {"camera_id": args["camera_id"], "level": args["target"]}
+            self.emit("camera2.Event.ZoomLevel", **one)
         elif name == "camera.set_zoom_target":
             level = args["target"]
             self.emit("camera.zoom_level", cam_id=0, level=level, list_flags=0)

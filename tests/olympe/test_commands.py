@@ -134,6 +134,22 @@ def test_zoom_is_set_within_what_the_camera_offers(device: Device) -> None:
             vehicle.zoom(4.0)
 
 
+def test_an_anafi_ai_is_zoomed_by_its_own_messages(device: Device) -> None:
+    device.become("anafi-ai")
+    with flying(device) as (_, vehicle):
+        wait_until(lambda: vehicle.link.state_of("zoom_most") == 6.0)
+        asked = [one.name for one in vehicle.link.settings_read_back]
+        assert asked == ["home_delay_s", "home_automatic", "home_ending"]
+        assert all(one.applied for one in vehicle.link.settings_read_back)
+        mark = device.mark()
+        vehicle.zoom(5.0)
+        seen = device.wait_for("camera2.Command.SetZoomTarget", since=mark)
+        assert (seen["args"]["camera_id"], seen["args"]["target"]) == (1, 5.0)
+        wait_until(lambda: vehicle.link.state_of("zoom_level") == 5.0)
+        with pytest.raises(ControlError, match=r"zoom level 7\.0: expected 1\.\.6"):
+            vehicle.zoom(7.0)
+
+
 def test_closing_sends_zeros_last(device: Device) -> None:
     with flying(device) as (control, _):
         mark = device.mark()
