@@ -1,4 +1,4 @@
-"""What a report says beyond the averages: attributes, errors over time, scores against IoU."""
+"""What a report says beyond the averages: attributes and errors over time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from model.evaluation.metrics import SetScore, average_scores, centre_of, iou_of
 from model.evaluation.runs import TrackRun
 from model.evaluation.sequences import Sequence
 from model.evaluation.table import ScoredRun
-
-CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -73,70 +71,3 @@ def worst_frames(sequence: Sequence, run: TrackRun, count: int) -> list[int]:
         if all(abs(index - other) >= apart for other in chosen):
             chosen.append(index)
     return chosen
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How far a tracker's score tells its IoU.
-
-    Attributes:
-        bins: centre, mean IoU (NaN when empty) and frames of each score bin.
-        rank_correlation: Spearman's, −1..1; NaN where the scores do not vary.
-        separation: chance that a frame with IoU above 0.5 scores higher than one below, 0.5 is
-            blind; NaN where one kind is missing.
-        frames: counted.
-    """
-
-    bins: tuple[tuple[float, float, int], ...]
-    rank_correlation: float
-    separation: float
-    frames: int
-
-
-def calibrate(runs: Listing[ScoredRun]) -> Calibration | None:
-    """Compare scores with IoU over annotated frames; None for a tracker without scores."""
-    scores, overlaps = [], []
-    for item in runs:
-        truth = item.sequence.truth
-        count = min(len(truth), len(item.run.boxes))
-        known = np.all(truth[:count, 2:] > 0, axis=1) & ~np.isnan(item.run.scores[:count])
-        overlap = np.nan_to_num(iou_of(truth[:count], item.run.boxes[:count]))
-        scores.append(item.run.scores[:count][known])
-        overlaps.append(overlap[known])
-    score = np.concatenate(scores) if scores else np.empty(0)
-    overlap = np.concatenate(overlaps) if overlaps else np.empty(0)
-    if not score.size:
-        return None
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    place = np.clip(np.digitize(score, edges) - 1, 0, CALIBRATION_BINS - 1)
-    bins = []
-    for index in range(CALIBRATION_BINS):
-        inside = overlap[place == index]
-        mean = float(inside.mean()) if inside.size else float("nan")
-        bins.append((float(edges[index : index + 2].mean()), mean, int(inside.size)))
-    return Calibration(
-        tuple(bins), _spearman(score, overlap), _separation(score, overlap > 0.5), len(score)
-    )
-
-
-def _ranks(values: Float64) -> Float64:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    means = last - (counts - 1) / 2
-    return np.asarray(means[place], np.float64)
-
-
-def _spearman(a: Float64, b: Float64) -> float:
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def _separation(score: Float64, good: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> float:
-    """Area under the ROC curve, by ranks (Mann-Whitney)."""
-    hits, misses = int(good.sum()), int((~good).sum())
-    if hits == 0 or misses == 0:
-        return float("nan")
-    rank_sum = float(_ranks(score)[good].sum())
-    return (rank_sum - hits * (hits + 1) / 2) / (hits * misses)

@@ -9,13 +9,13 @@ import numpy as np
 
 from model.evaluation.analysis import (
     attribute_scores,
-    calibrate,
     cle_px,
     delta_percent,
     worst_frames,
 )
 from model.evaluation.attributes import MEANINGS
 from model.evaluation.box_files import Float64
+from model.evaluation.calibration import calibration_blocks
 from model.evaluation.document import Block, Cell, Figure, Heading, Paragraph, Table, slug
 from model.evaluation.metrics import (
     NORM_STEPS,
@@ -27,7 +27,7 @@ from model.evaluation.metrics import (
 )
 from model.evaluation.paper import measured_rows, printed_blocks
 from model.evaluation.pictures import frame_pictures
-from model.evaluation.plots import plot_calibration, plot_cle, plot_curves
+from model.evaluation.plots import plot_cle, plot_curves
 from model.evaluation.sequences import sequence_label
 from model.evaluation.table import (
     CONDITIONS,
@@ -84,7 +84,7 @@ def make_report(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
     blocks += _speed_blocks(scored)
     blocks += _sequence_blocks(scored, options)
     blocks += _cle_blocks(scored, options)
-    blocks += _calibration_blocks(scored)
+    blocks += calibration_blocks(scored)
     if options.paper:
         blocks += [Heading("The paper's rows, as printed"), *printed_blocks(measured_rows(scored))]
     return blocks
@@ -279,25 +279,3 @@ def _cle_blocks(scored: Listing[ScoredRun], options: ReportOptions) -> list[Bloc
         for group in groups
     ]
     return [Heading("Centre location error"), *figures] if figures else []
-
-
-def _calibration_blocks(scored: Listing[ScoredRun]) -> list[Block]:
-    rows: list[tuple[Cell, ...]] = []
-    figures: list[Block] = []
-    for tracker in dict.fromkeys(s.tracker for s in scored):
-        found = calibrate([s for s in scored if s.tracker == tracker])
-        if found is None:
-            continue
-        values = (f"{found.rank_correlation:.3f}", f"{found.separation:.3f}", f"{found.frames}")
-        rows.append((Cell(tracker), *(Cell(v) for v in values)))
-        title = f"Score against IoU, {tracker}"
-        data = plot_calibration(found.bins, title)
-        figures.append(Figure(f"calibration-{slug(tracker)}.svg", data, title))
-    if not rows:
-        return []
-    headings = ("tracker", "rank correlation", "separation at IoU 0.5", "frames")
-    caption = (
-        "Separation: chance that a frame with IoU above 0.5 has a higher score than one below; "
-        "0.5 is blind. A score is no probability"
-    )
-    return [Heading("Confidence"), Table(headings, tuple(rows), caption), *figures]

@@ -11,12 +11,12 @@ import pytest
 
 from model.evaluation.analysis import (
     attribute_scores,
-    calibrate,
     cle_px,
     delta_percent,
     worst_frames,
 )
 from model.evaluation.box_files import Float64
+from model.evaluation.calibration import calibrate
 from model.evaluation.darkened import darken_sequence
 from model.evaluation.document import Cell, Heading, Table, render_markdown, slug, write_report
 from model.evaluation.metrics import score_sequence
@@ -94,10 +94,19 @@ def test_calibration_by_hand(sequence: Sequence) -> None:
     assert found.bins[9] == (pytest.approx(0.95), 1.0, 4)
     assert found.bins[0][1] == 0
     assert np.isnan(found.bins[5][1])
+    assert [(t.name, t.missed, t.held) for t in found.thresholds] == [
+        ("lost_score", 0.0, 0.2),
+        ("low_score", 0.0, 0.0),
+        ("found_score", 0.0, 0.0),
+    ]
     blind = calibrate([scored_run("x", sequence, boxes, np.full(10, 0.5))])
     assert blind is not None
     assert blind.separation == 0.5
     assert np.isnan(blind.rank_correlation)
+    assert [(t.missed, t.held) for t in blind.thresholds] == [(0.0, 1.0), (1.0, 0.0), (1.0, 0.0)]
+    right = calibrate([scored_run("x", sequence, sequence.truth, np.full(10, 0.5))])
+    assert right is not None
+    assert np.isnan(right.thresholds[0].held)
     assert calibrate([scored_run("x", sequence, boxes)]) is None
 
 
