@@ -43,13 +43,25 @@ class TrackerConfig:
     shape_calibration: float = 0.0
     """How far answers are corrected by what the network makes of the first frame, where the box is
     known: 0 not at all, as published; 1 wholly. The sides, in the logarithm."""
+    template_memory: float = 0.0
+    """Share of the template that is what the target looked like lately: 0 as published, the first
+    frame alone; below 1, so that a part of the first frame stays for good."""
+    memory_rate: float = 0.5
+    """Weight of a new look in the moving average of late ones, 0..1."""
+    memory_frames: int = 10
+    """Frames from one look that is learned to the next."""
+    memory_score: float = 0.8
+    """Only answers of this score on are learned."""
 
     def __post_init__(self) -> None:
         """Check every range; the message names the field."""
-        for name in ("template_px", "search_px", "score_size", "stride"):
+        for name in ("template_px", "search_px", "score_size", "stride", "memory_frames"):
             _need(name, getattr(self, name), getattr(self, name) > 0, "a whole number above 0")
-        for name in ("window_influence", "size_lr", "shape_calibration"):
+        shares = ("window_influence", "size_lr", "shape_calibration", "memory_rate", "memory_score")
+        for name in shares:
             _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
+        fits = 0.0 <= self.template_memory < 1.0
+        _need("template_memory", self.template_memory, fits, "0 or above and below 1")
         for name in ("context_amount", "penalty_k", "min_size_px"):
             value = getattr(self, name)
             _need(name, value, math.isfinite(value) and value >= 0, "a number of 0 or above")

@@ -21,6 +21,7 @@ from model.crop import (
 from model.decode import Candidate, Decoder
 from model.errors import ShapeError
 from model.geometry import Box, Image, check_target, iou
+from model.memory import Memory, is_due, take_in
 
 CALIBRATION_IOU = 0.4
 """Least overlap of the network's box on the first frame with the one that was given."""
@@ -31,16 +32,18 @@ class TrackState:
     """What is known of the target; a value: keep it, copy it, go back to it.
 
     Attributes:
-        template: the target as the engine remembers it.
+        template: the target as it is looked for.
         box: last answer, full-frame px.
         padding: colour beyond the border, taken from the first frame.
         shape: what the network's width and height are multiplied with; see `shape_calibration`.
+        memory: what the template is made of; None where it is the first frame's alone.
     """
 
     template: Template
     box: Box
     padding: Colour
     shape: tuple[float, float] = (1.0, 1.0)
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,10 @@ class Tracker:
         height, width = image.shape[:2]
         cut = check_target(box, width, height)
         padding = mean_colour(image)
-        region = region_of(cut, self.config, search=False)
-        z = crop_region(image, region, self.config.template_px, padding)
-        state = TrackState(self.backend.encode_template(z), cut, padding)
+        template = self._encode(image, cut, padding)
+        state = TrackState(template, cut, padding)
+        if self.config.template_memory > 0:
+            state = replace(state, memory=Memory(template))
         if self.config.shape_calibration == 0:
             return state
         return replace(state, shape=self._calibrate(state, image))
@@ -119,7 +123,8 @@ class Tracker:
         region = region_of(state.box, self.config, search=True)
         chosen = self._look(state, image, region, windowed=True)
         box = self._follow(state, chosen, region, image)
-        return replace(state, box=box), TrackResult(box, chosen.score, region)
+        state = self._learn(replace(state, box=box), chosen.score, image)
+        return state, TrackResult(box, chosen.score, region)
 
     def search(
         self, state: TrackState, image: Image, cx: float, cy: float
@@ -142,6 +147,24 @@ class Tracker:
         chosen = self._look(state, image, region, windowed=False)
         box = self._follow(state, chosen, region, image)
         return replace(state, box=box), TrackResult(box, chosen.score, region)
+
+    def _encode(self, image: Image, box: Box, padding: Colour) -> Template:
+        region = region_of(box, self.config, search=False)
+        return self.backend.encode_template(
+            crop_region(image, region, self.config.template_px, padding)
+        )
+
+    def _learn(self, state: TrackState, score: float, image: Image) -> TrackState:
+        """Take in how the target looks now and then, where the answer is sure."""
+        if state.memory is None:
+            return state
+        memory = replace(state.memory, frames=state.memory.frames + 1)
+        height, width = image.shape[:2]
+        if not is_due(memory, state.box, score, (width, height), self.config):
+            return replace(state, memory=memory)
+        seen = self._encode(image, state.box, state.padding)
+        memory, template = take_in(memory, seen, self.config)
+        return replace(state, template=template, memory=memory)
 
     def _look(self, state: TrackState, image: Image, region: Region, windowed: bool) -> Candidate:
         scale = self.config.search_px / region.side
