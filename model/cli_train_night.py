@@ -196,7 +196,13 @@ def _run_ablation(args: argparse.Namespace) -> int:
     total = sum(len(video) for video in videos) * len(candidates)
     with progress_bar(total, quiet=False) as progress:
         entries = ablation.evaluate(
-            candidates, videos, args.out / "results", progress, opener, args.jobs
+            candidates,
+            videos,
+            args.out / "results",
+            progress,
+            opener,
+            args.jobs,
+            config.train.tracker,
         )
     note = (
         f"{len(videos)} sequences of {args.eval_data.name}; {len(seeds)} seeds; mean ± standard "

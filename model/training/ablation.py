@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from model.config import TrackerConfig
 from model.enhance.media import write_image
 from model.errors import InputError
 from model.evaluation.ope import Progress, run_ope
@@ -105,6 +106,7 @@ def evaluate(
     progress: Progress | None = None,
     open_backend: Opener = open_checkpoint,
     jobs: int = 1,
+    config: TrackerConfig | None = None,
 ) -> list[Entry]:
     """Track every video with every candidate; finished results are kept.
 
@@ -115,12 +117,13 @@ def evaluate(
         progress: told of each finished sequence.
         open_backend: opens a checkpoint or a teacher.
         jobs: processes.
+        config: tracker settings for all; the networks' published ones by default.
 
     Returns:
         One `Entry` a candidate and condition; the best of each seed's room stands once more as
         `MLKD-Track`, chosen by the mean success AUC over the conditions of these videos.
     """
-    specs = [TrackerSpec("engine", c.name, c.checkpoint) for c in candidates]
+    specs = [TrackerSpec("engine", c.name, c.checkpoint, config=config) for c in candidates]
     run_ope(specs, videos, out, jobs, open_backend, progress)
     rows = make_rows(score_runs(out, [spec.name for spec in specs], videos))
     chosen = [*candidates, *best_of_rooms(candidates, rows)]
