@@ -36,6 +36,13 @@ def add_parser(
     )
     baseline.set_defaults(run=_run_baseline)
     cli_train_night.add_stages(stages, open_backend)
+    average = stages.add_parser("average", help="mean of a baseline and what was trained from it")
+    average.add_argument("checkpoints", nargs="+", type=Path, help="two or more checkpoints")
+    average.add_argument(
+        "--shares", default=None, help="weight of each, as 0.7,0.3 (default: equal)"
+    )
+    average.add_argument("--out", type=Path, required=True, help="checkpoint to write")
+    average.set_defaults(run=_run_average)
     stats = stages.add_parser("night-stats", help="compare the low-light synthesis with real night")
     stats.add_argument("--config", type=Path, required=True, help="YAML training file")
     stats.add_argument(
@@ -76,6 +83,32 @@ def _data_root(args: argparse.Namespace) -> Path:
     if args.data is not None:
         return Path(args.data)
     return Path(os.environ.get("MLKD_SHARED", "../shared")) / "data"
+
+
+def _run_average(args: argparse.Namespace) -> int:
+    _need_torch()
+    from model.errors import InputError
+    from model.training.checkpoint import average_checkpoints
+
+    count = len(args.checkpoints)
+    if count < 2:
+        raise InputError("one checkpoint has no mean: name two or more")
+    shares = None if args.shares is None else _shares(args.shares, count)
+    average_checkpoints(args.checkpoints, shares, args.out)
+    print(f"mean of {count} checkpoints written to {args.out}")
+    return 0
+
+
+def _shares(text: str, count: int) -> list[float]:
+    from model.errors import InputError
+
+    try:
+        shares = [float(part) for part in text.split(",")]
+    except ValueError:
+        shares = []
+    if len(shares) != count or not all(0.0 < share < float("inf") for share in shares):
+        raise InputError(f"--shares {text!r}: expected {count} numbers above 0, as 0.7,0.3")
+    return shares
 
 
 def _run_pretrain(args: argparse.Namespace) -> int:

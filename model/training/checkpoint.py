@@ -106,12 +106,55 @@ def _named(keys: list[str], label: str, most: int = 3) -> str:
     return f"{label}: {', '.join(keys[:most])}{more}"
 
 
-def mean_state(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of several state dicts of one architecture; integers (counters) of the first."""
+def mean_state(
+    states: Sequence[Mapping[str, torch.Tensor]], shares: Sequence[float] | None = None
+) -> dict[str, torch.Tensor]:
+    """The mean of several state dicts of one architecture; integers (counters) of the first.
+
+    Args:
+        states: one or more.
+        shares: weight of each, brought to a sum of 1; equal by default.
+    """
+    given = [1.0] * len(states) if shares is None else list(shares)
+    weights = torch.tensor(given, dtype=torch.float64) / sum(given)
     first = states[0]
     return {
-        name: torch.stack([state[name] for state in states]).mean(0)
+        name: _weighted([state[name] for state in states], weights)
         if value.dtype.is_floating_point
         else value
         for name, value in first.items()
     }
+
+
+def average_checkpoints(paths: Sequence[Path], shares: Sequence[float] | None, out: Path) -> None:
+    """Write the mean of trackers that come from one another, as a baseline and its students.
+
+    Networks that were trained from different starts have no meaningful mean.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, no tracker, or of another network.
+    """
+    contents = [load_checkpoint(path) for path in paths]
+    first = contents[0]
+    for path, content in zip(paths, contents, strict=True):
+        state = content.get("state_dict")
+        if not isinstance(state, dict):
+            raise ModelFileError(f"{path} holds no tracker: expected a baseline or a student")
+        if content.get("kind") != first.get("kind") or _shapes(state) != _shapes(
+            first["state_dict"]
+        ):
+            raise ModelFileError(
+                f"{path} is of kind {content.get('kind')!r}, {paths[0]} of {first.get('kind')!r}: "
+                "expected one network"
+            )
+    mean = mean_state([content["state_dict"] for content in contents], shares)
+    save_checkpoint(out, {**first, "state_dict": mean})
+
+
+def _weighted(values: Sequence[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+    total = torch.stack([v.double() * w for v, w in zip(values, weights, strict=True)]).sum(0)
+    return total.to(values[0].dtype)
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {k: tuple(v.shape) for k, v in state.items() if not k.endswith("num_batches_tracked")}

@@ -7,9 +7,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from gcs.cli import main  # noqa: E402
 from model.errors import ModelFileError  # noqa: E402
 from model.training import checkpoint  # noqa: E402
-from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint  # noqa: E402
+from model.training.checkpoint import (  # noqa: E402
+    average_checkpoints,
+    load_checkpoint,
+    load_into,
+    save_checkpoint,
+)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -85,3 +91,44 @@ def test_loading_allows_old_files_without_batch_counters() -> None:
     state = {k: v + 2 for k, v in net.state_dict().items() if k != "num_batches_tracked"}
     load_into(net, state, "file.pt")
     assert net.weight.tolist() == [3.0, 3.0]
+
+
+def tracker_file(path: Path, value: float, channels: int = 2, kind: str = "siamrpn_x") -> Path:
+    state = {"w": torch.full((channels,), value), "bn.num_batches_tracked": torch.tensor(7)}
+    save_checkpoint(path, {"kind": kind, "state_dict": state})
+    return path
+
+
+def test_the_mean_of_checkpoints_is_weighted(tmp_path: Path) -> None:
+    paths = [tracker_file(tmp_path / f"{v:g}.pt", v) for v in (1.0, 3.0)]
+    average_checkpoints(paths, None, tmp_path / "mean.pt")
+    average_checkpoints(paths, [3.0, 1.0], tmp_path / "near.pt")
+    mean, near = (load_checkpoint(tmp_path / n)["state_dict"] for n in ("mean.pt", "near.pt"))
+    assert mean["w"].tolist() == [2.0, 2.0]
+    assert mean["w"].dtype == torch.float32
+    assert near["w"].tolist() == [1.5, 1.5]
+    assert mean["bn.num_batches_tracked"] == 7
+
+
+def test_networks_of_two_kinds_have_no_mean(tmp_path: Path) -> None:
+    first = tracker_file(tmp_path / "a.pt", 1.0)
+    for other in (
+        tracker_file(tmp_path / "b.pt", 1.0, channels=3),
+        tracker_file(tmp_path / "c.pt", 1.0, kind="siamrpn_y"),
+    ):
+        with pytest.raises(ModelFileError, match="expected one network"):
+            average_checkpoints([first, other], None, tmp_path / "mean.pt")
+    save_checkpoint(tmp_path / "room.pt", {"kind": "mutual"})
+    with pytest.raises(ModelFileError, match="room.pt holds no tracker"):
+        average_checkpoints([first, tmp_path / "room.pt"], None, tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+
+
+@pytest.mark.parametrize("shares", ["1", "0.5,x", "1,0", "1,-1", "1,inf"])
+def test_shares_that_cannot_be_are_refused(
+    tmp_path: Path, shares: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tracker_file(tmp_path / f"{v:g}.pt", v)) for v in (1.0, 3.0)]
+    out = str(tmp_path / "mean.pt")
+    assert main(["train", "average", *paths, "--shares", shares, "--out", out]) == 2
+    assert "expected 2 numbers above 0" in capsys.readouterr().err
