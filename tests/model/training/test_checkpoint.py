@@ -119,7 +119,7 @@ def test_networks_of_two_kinds_have_no_mean(tmp_path: Path) -> None:
         with pytest.raises(ModelFileError, match="expected one network"):
             average_checkpoints([first, other], None, tmp_path / "mean.pt")
     save_checkpoint(tmp_path / "room.pt", {"kind": "mutual"})
-    with pytest.raises(ModelFileError, match="room.pt holds no tracker"):
+    with pytest.raises(ModelFileError, match=r"room\.pt holds no tracker"):
         average_checkpoints([first, tmp_path / "room.pt"], None, tmp_path / "mean.pt")
     assert not (tmp_path / "mean.pt").exists()
 
