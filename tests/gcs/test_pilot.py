@@ -11,7 +11,6 @@ import pytest
 from drone.control import RateCommand
 from drone.errors import ControlError
 from drone.frame import Frame, Telemetry
-from gcs.follow_config import FollowConfig
 from gcs.pilot import GrantError, Pilot, situation_of
 from gcs.session import Phase
 from gcs.situation import ControlLevel
@@ -19,20 +18,7 @@ from gcs.target import Answer
 from model.confidence import Level
 from model.geometry import Box
 from tests.fakes import FakeClock, draw_scene
-
-CONFIG = FollowConfig()
-MS = 1_000_000
-NOW_NS = 10**12
-BOX = Box(600, 300, 80, 50)
-WELL = Telemetry(
-    yaw_deg=10.0,
-    gimbal_pitch_deg=-40.0,
-    height_m=40.0,
-    home_distance_m=20.0,
-    battery_percent=80.0,
-    link_quality=0.9,
-    flying_state="flying",
-)
+from tests.gcs.flight import BOX, CONFIG, MS, NOW_NS, WELL
 
 
 class Vehicle:

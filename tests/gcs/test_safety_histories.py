@@ -11,27 +11,11 @@ from hypothesis import strategies as st
 from drone.control import RateCommand
 from drone.frame import Telemetry
 from gcs import safety
-from gcs.follow_config import FollowConfig
 from gcs.safety_rules import FLYING_STATES
 from gcs.session import Phase
 from gcs.situation import Action, ControlLevel, Situation, Verdict, Watch
 from model.geometry import Box
-
-CONFIG = FollowConfig()
-MS = 1_000_000
-NOW_NS = 10**12
-WIDTH, HEIGHT = 1280, 720
-BOX = Box(600, 300, 80, 50)
-WELL = Telemetry(
-    yaw_deg=10.0,
-    gimbal_pitch_deg=-40.0,
-    height_m=40.0,
-    home_distance_m=20.0,
-    battery_percent=80.0,
-    link_quality=0.9,
-    flying_state="flying",
-)
-
+from tests.gcs.flight import BOX, CONFIG, HEIGHT, MS, NOW_NS, WELL, WIDTH
 
 maybe = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 situations = st.fixed_dictionaries(
