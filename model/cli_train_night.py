@@ -158,6 +158,7 @@ def _run_ablation(args: argparse.Namespace) -> int:
     from model.evaluation.cli_runs import load_sequences, progress_bar
     from model.training import ablation, ablation_table
     from model.training.eager import open_checkpoint
+    from model.training.loop import join_team
     from model.training.mutual_config import load_mutual_config
     from model.training.mutual_loop import run_mutual
     from model.training.night_teacher import load_teacher, save_teacher
@@ -187,7 +188,8 @@ def _run_ablation(args: argparse.Namespace) -> int:
         )  # fmt: skip
 
     plan = ablation.Plan(config, seeds, path, args.init, args.out)
-    candidates = ablation.train_rows(plan, train)
+    with join_team(device):
+        candidates = ablation.train_rows(plan, train)
     if int(os.environ.get("RANK", "0")) > 0:
         return 0  # torchrun's other processes have done their part
     opener = args.open_backend or open_checkpoint

@@ -51,7 +51,11 @@ class Team:
 
 @contextmanager
 def join_team(device: torch.device) -> Iterator[Team]:
-    """Join the other processes when torchrun started this one; be alone otherwise."""
+    """Join the other processes when torchrun started this one; be alone otherwise.
+
+    Within a team it gives the same team again: to part and join anew between two runs would let a
+    quick process wait for one that has not parted yet, for ever.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Team(0, 1, device)
@@ -59,6 +63,9 @@ def join_team(device: torch.device) -> Iterator[Team]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    if dist.is_initialized():
+        yield Team(dist.get_rank(), world, device)
+        return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(dist.get_rank(), world, device)

@@ -31,22 +31,48 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    make_data(tmp_path / "data", frames=3)
-    (tmp_path / "train.yaml").write_text(json.dumps(CONFIG))
+def run_by_two(*program: str) -> None:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2",
-        "--master_addr", "127.0.0.1", "--master_port", str(_free_port()),
-        "-m", "gcs.cli", "train", "baseline", "--device", "cpu",
-        "--config", str(tmp_path / "train.yaml"), "--data", str(tmp_path / "data"),
-        "--out", str(tmp_path / "run"),
+        "--master_addr", "127.0.0.1", "--master_port", str(_free_port()), *program,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+RUNS = """
+import time, torch, torch.distributed as dist
+from model.training.loop import join_team
+cpu = torch.device("cpu")
+with join_team(cpu) as outer:
+    for _ in range(3):
+        with join_team(cpu) as team:
+            dist.barrier()
+            assert (team.rank, team.world) == (outer.rank, 2)
+        time.sleep(0.3 * outer.rank)  # one is quicker than the other
+    assert dist.is_initialized()
+assert not dist.is_initialized()
+"""
+
+
+@pytest.mark.slow
+def test_a_team_stays_together_between_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs.py").write_text(RUNS)
+    run_by_two(str(tmp_path / "runs.py"))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    make_data(tmp_path / "data", frames=3)
+    (tmp_path / "train.yaml").write_text(json.dumps(CONFIG))
+    run_by_two(
+        "-m", "gcs.cli", "train", "baseline", "--device", "cpu",
+        "--config", str(tmp_path / "train.yaml"), "--data", str(tmp_path / "data"),
+        "--out", str(tmp_path / "run"),
+    )  # fmt: skip
     entries = [json.loads(s) for s in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [(entry["step"], entry["samples"]) for entry in entries] == [(1, 4.0), (2, 8.0)]
     assert load_checkpoint(tmp_path / "run" / "latest.pt")["step"] == 2
