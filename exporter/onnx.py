@@ -140,11 +140,24 @@ def _quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
+def forget_origin(graph: onnx.ModelProto) -> None:
+    """Drop the tracer's notes, in place: they hold the paths of the machine that exported."""
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output):
+        del value.metadata_props[:]
+    for tensor in graph.graph.initializer:
+        del tensor.metadata_props[:]
+    del graph.graph.metadata_props[:]
+
+
 def save_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Check a graph and write it as one file."""
+    """Check a graph and write it as one file, without the tracer's notes."""
     import onnx
 
     onnx.checker.check_model(graph, full_check=True)
+    forget_origin(graph)
     path.write_bytes(graph.SerializeToString())
 
 

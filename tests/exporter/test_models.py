@@ -100,3 +100,10 @@ def test_the_shipped_forms_are_of_the_same_weights(name: str) -> None:
     assert ours.tracker == theirs.tracker
     assert ours.source["sha256"] == theirs.source["sha256"]
     assert ours.parity["auc_int8"] >= ours.parity["auc_fp32"] - 0.01
+
+
+def test_no_graph_holds_a_path_of_the_machine_that_made_it(fp32_folder: Path) -> None:
+    shipped_graphs = list(Path(exporter.models.__file__).parent.glob("*/*.onnx"))
+    assert len(shipped_graphs) >= 4
+    for graph in (*shipped_graphs, *fp32_folder.glob("*.onnx")):
+        assert b"exporter/onnx.py" not in graph.read_bytes(), graph
