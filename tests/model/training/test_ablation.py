@@ -6,23 +6,28 @@ import csv
 import io
 import math
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from model.config import TrackerConfig
 from model.enhance.classical import Gamma
 from model.enhance.enhancer import enhance_bgr
 from model.errors import InputError, ModelFileError
+from model.evaluation.peers import TrackerSpec
 from model.evaluation.sequences import DARKENED, DAY, find_video_sequences
 from model.nets.baselines import build_baseline
+from model.training import ablation
 from model.training.ablation import (
     BASELINE,
     MUTUAL,
     TEACHER,
     UNTAUGHT,
     WITHOUT,
+    Candidate,
     Plan,
     draw_heat,
     evaluate,
@@ -177,3 +182,15 @@ def test_the_best_of_each_room_is_the_final_tracker(networks, tmp_path):
     final = [e for e in entries if e.title == MUTUAL]
     assert [e.seed for e in final] == [1, 2]
     assert all(0 <= e.figures["success"] <= 1 and e.figures["fps"] > 0 for e in entries)
+
+
+def test_every_row_is_judged_with_the_settings_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[TrackerSpec] = []
+    monkeypatch.setattr(ablation, "run_ope", lambda specs, *_: judged.extend(specs))
+    monkeypatch.setattr(ablation, "score_runs", lambda *_: [])
+    settings = TrackerConfig(template_memory=0.5)
+    candidate = Candidate(BASELINE, "baseline", None, tmp_path / "net.pt")
+    assert evaluate([candidate], [], tmp_path, config=settings) == []
+    assert [spec.config for spec in judged] == [settings]
