@@ -52,6 +52,12 @@ class TrackerConfig:
     """Frames from one look that is learned to the next."""
     memory_score: float = 0.8
     """Only answers of this score on are learned."""
+    scale_dither: float = 0.0
+    """How much the search region is larger and smaller than the box asks for by turns, as a
+    logarithm: 0 not at all, as published."""
+    scale_gain: float = 0.0
+    """How fast the size follows the better of the two scores: the change of its logarithm in a
+    frame for each unit of the scores' log-odds."""
 
     def __post_init__(self) -> None:
         """Check every range; the message names the field."""
@@ -60,9 +66,11 @@ class TrackerConfig:
         shares = ("window_influence", "size_lr", "shape_calibration", "memory_rate", "memory_score")
         for name in shares:
             _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
+        fits = 0.0 <= self.scale_dither <= 0.5
+        _need("scale_dither", self.scale_dither, fits, "0..0.5")
         fits = 0.0 <= self.template_memory < 1.0
         _need("template_memory", self.template_memory, fits, "0 or above and below 1")
-        for name in ("context_amount", "penalty_k", "min_size_px"):
+        for name in ("context_amount", "penalty_k", "min_size_px", "scale_gain"):
             value = getattr(self, name)
             _need(name, value, math.isfinite(value) and value >= 0, "a number of 0 or above")
         _need("anchor_scale", self.anchor_scale, self.anchor_scale > 0, "a number above 0")

@@ -47,6 +47,10 @@ class Box(NamedTuple):
         """Make a box from its centre and size, all px."""
         return cls(cx - w / 2, cy - h / 2, w, h)
 
+    def grown(self, factor: float) -> Box:
+        """Make both sides longer by a factor, about the same centre."""
+        return Box.from_centre(self.cx, self.cy, self.w * factor, self.h * factor)
+
     def is_finite(self) -> bool:
         """Tell whether all four values are numbers."""
         return all(math.isfinite(v) for v in self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.backend import Template
 from model.config import TrackerConfig
@@ -17,11 +17,27 @@ class Memory:
         first: from the frame where the target was drawn; it never changes.
         lately: moving average of later ones; None before the first of them.
         frames: since one was last taken in.
+        mix: which mixture of the two is looked for, a place in `shares`.
     """
 
     first: Template
     lately: Template | None = None
     frames: int = 0
+    mix: int = 0
+
+
+def shares(config: TrackerConfig) -> tuple[float, ...]:
+    """Shares of the late look that are tried in turn: the usual one, all of it, none of it."""
+    return config.template_memory, 1.0, 0.0
+
+
+def look_otherwise(memory: Memory, config: TrackerConfig) -> tuple[Memory, Template]:
+    """Turn to the next mixture, since the answers to this one are poor."""
+    if memory.lately is None:
+        return memory, memory.first
+    mix = (memory.mix + 1) % len(shares(config))
+    share = shares(config)[mix]
+    return replace(memory, mix=mix), _blend(memory.first, memory.lately, share)
 
 
 def is_due(

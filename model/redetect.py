@@ -37,6 +37,10 @@ class Prober(Protocol):
         """Look for the target around a centre, full-frame px."""
         ...
 
+    def look_otherwise(self, state: TrackState) -> TrackState:
+        """Look for another mixture of how the target looked at first and lately."""
+        ...
+
 
 @dataclass(frozen=True)
 class Search:
@@ -136,6 +140,7 @@ def search_frame(
     convincing = best if score is not None and score >= config.found_score else None
     following = replace(
         search,
+        held=tracker.look_otherwise(search.held),
         confidence=confidence,
         probe=search.probe + PROBES_PER_FRAME - 1,
         candidate=convincing.state if convincing else None,

@@ -21,7 +21,8 @@ from model.crop import (
 from model.decode import Candidate, Decoder
 from model.errors import ShapeError
 from model.geometry import Box, Image, check_target, iou
-from model.memory import Memory, is_due, take_in
+from model.memory import Memory, is_due, look_otherwise, take_in
+from model.scale import Glance, glance, next_factor, settle
 
 CALIBRATION_IOU = 0.4
 """Least overlap of the network's box on the first frame with the one that was given."""
@@ -37,6 +38,7 @@ class TrackState:
         padding: colour beyond the border, taken from the first frame.
         shape: what the network's width and height are multiplied with; see `shape_calibration`.
         memory: what the template is made of; None where it is the first frame's alone.
+        glance: what the last frame saw at its scale; None where none was looked at yet.
     """
 
     template: Template
@@ -44,6 +46,7 @@ class TrackState:
     padding: Colour
     shape: tuple[float, float] = (1.0, 1.0)
     memory: Memory | None = None
+    glance: Glance | None = None
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,11 @@ class Tracker:
             BackendError: the engine failed or a value is not finite; `state` stays good.
         """
         check_image(image)
-        region = region_of(state.box, self.config, search=True)
+        region = region_of(self._wanted(state), self.config, search=True)
         chosen = self._look(state, image, region, windowed=True)
-        box = self._follow(state, chosen, region, image)
-        state = self._learn(replace(state, box=box), chosen.score, image)
-        return state, TrackResult(box, chosen.score, region)
+        state = self._follow(state, chosen, region, image)
+        state = self._learn(state, chosen.score, image)
+        return state, TrackResult(state.box, chosen.score, region)
 
     def search(
         self, state: TrackState, image: Image, cx: float, cy: float
@@ -145,8 +148,15 @@ class Tracker:
         side = search_side_px(template_side_px(state.box.w, state.box.h, self.config), self.config)
         region = place_region(cx, cy, side)
         chosen = self._look(state, image, region, windowed=False)
-        box = self._follow(state, chosen, region, image)
-        return replace(state, box=box), TrackResult(box, chosen.score, region)
+        box = self._place(state.box, chosen, region, image, self._seen(state, chosen, region))
+        return replace(state, box=box, glance=None), TrackResult(box, chosen.score, region)
+
+    def look_otherwise(self, state: TrackState) -> TrackState:
+        """Look for another mixture of how the target looked at first and lately."""
+        if state.memory is None:
+            return state
+        memory, template = look_otherwise(state.memory, self.config)
+        return replace(state, template=template, memory=memory)
 
     def _encode(self, image: Image, box: Box, padding: Colour) -> Template:
         region = region_of(box, self.config, search=False)
@@ -194,14 +204,46 @@ class Tracker:
         power = self.config.shape_calibration
         return (state.box.w / w) ** power, (state.box.h / h) ** power
 
-    def _follow(self, state: TrackState, chosen: Candidate, region: Region, image: Image) -> Box:
-        """Bring the candidate back to the frame, correct its shape and smooth its size."""
-        last = state.box
+    def _wanted(self, state: TrackState) -> Box:
+        """The box whose search region this frame looks at."""
+        if self.config.scale_dither == 0:
+            return state.box
+        return state.box.grown(next_factor(state.glance, self.config))
+
+    def _follow(
+        self, state: TrackState, chosen: Candidate, region: Region, image: Image
+    ) -> TrackState:
+        """Move the box to the candidate; its size also follows the scores of two scales."""
+        w, h = self._seen(state, chosen, region)
+        if self.config.scale_dither == 0:
+            return replace(state, box=self._place(state.box, chosen, region, image, (w, h)))
+        now = glance(state.glance, w, h, chosen.score)
+        if state.glance is None:
+            last, size = state.box, (state.box.w, state.box.h)
+        else:
+            w, h, factor = settle(state.glance, now, chosen.score, self.config)
+            last, size = state.box.grown(factor), (w * factor, h * factor)
+        return replace(state, box=self._place(last, chosen, region, image, size), glance=now)
+
+    def _seen(self, state: TrackState, chosen: Candidate, region: Region) -> tuple[float, float]:
+        """Sides of the candidate in the frame, its shape corrected."""
+        scale = region.side / self.config.search_px
+        return chosen.w * scale * state.shape[0], chosen.h * scale * state.shape[1]
+
+    def _place(
+        self,
+        last: Box,
+        chosen: Candidate,
+        region: Region,
+        image: Image,
+        size: tuple[float, float],
+    ) -> Box:
+        """Bring the candidate back to the frame, its size smoothed from `last` towards `size`."""
         height, width = image.shape[:2]
         scale = region.side / self.config.search_px
         rate = chosen.penalty * chosen.score * self.config.size_lr
-        w = last.w * (1 - rate) + chosen.w * scale * state.shape[0] * rate
-        h = last.h * (1 - rate) + chosen.h * scale * state.shape[1] * rate
+        w = last.w * (1 - rate) + size[0] * rate
+        h = last.h * (1 - rate) + size[1] * rate
         cx = min(max(region.cx + chosen.dx * scale, 0.0), float(width))
         cy = min(max(region.cy + chosen.dy * scale, 0.0), float(height))
         smallest = self.config.min_size_px

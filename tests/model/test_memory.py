@@ -10,7 +10,7 @@ from model.backend import Template
 from model.config import TrackerConfig
 from model.errors import ConfigError
 from model.geometry import Box, Image, iou
-from model.memory import Memory, is_due, take_in
+from model.memory import Memory, is_due, look_otherwise, take_in
 from model.tracker import Tracker
 from tests.model.test_tracker import CorrelationBackend
 
@@ -52,6 +52,23 @@ def test_only_sure_answers_inside_the_frame_are_learned(
     box: Box, score: float, frames: int, due: bool
 ) -> None:
     assert is_due(Memory(template(0.0), None, frames), box, score, SIZE, CONFIG) is due
+
+
+def test_a_search_looks_for_the_mixture_the_late_look_and_the_first_by_turns() -> None:
+    memory, mixed = take_in(Memory(template(0.0)), template(8.0), CONFIG)
+    looks = [mixed.kernel_cls.max()]
+    for _ in range(3):
+        memory, used = look_otherwise(memory, CONFIG)
+        looks.append(used.kernel_cls.max())
+    assert looks == [4.0, 8.0, 0.0, 4.0]
+
+
+def test_before_anything_was_learned_there_is_only_the_first_look() -> None:
+    first = template(2.0)
+    assert look_otherwise(Memory(first), CONFIG)[1] is first
+    tracker = Tracker(CorrelationBackend())
+    state = tracker.init(*changing_scene(0))
+    assert tracker.look_otherwise(state) is state
 
 
 def changing_scene(step: int) -> tuple[Image, Box]:

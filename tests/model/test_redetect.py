@@ -36,6 +36,11 @@ class FakeProber:
     def __init__(self, cx: float, cy: float, score: float = 0.95) -> None:
         self.cx, self.cy, self.score = cx, cy, score
         self.looked: list[tuple[float, float]] = []
+        self.otherwise = 0
+
+    def look_otherwise(self, state: TrackState) -> TrackState:
+        self.otherwise += 1
+        return state
 
     def search(
         self, state: TrackState, image: Image, cx: float, cy: float
@@ -114,3 +119,4 @@ def test_an_absent_target_is_never_found() -> None:
     assert search.confidence.lost
     assert search.held == state_at(640, 360) or search.held.box == Box.from_centre(640, 360, 40, 30)
     assert len(prober.looked) == 100 * PROBES_PER_FRAME
+    assert prober.otherwise == 100, "each frame looks for another mixture of first and late looks"

@@ -1,0 +1,77 @@
+"""The target's size from the scores of search regions that are too large and too small by turns.
+
+A network of this kind answers the size that its search region suggests, and little of what has
+changed; but its score falls with the distance from the right scale. So the size climbs towards the
+better of two neighbouring scales (extremum seeking), at one pass a frame where a pyramid of scales,
+as in SiamFC, takes three.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from model.config import TrackerConfig
+
+LEAST_SCORE = 0.5
+"""Below it the scores tell nothing of the size: the target may not be what was seen."""
+
+_MOST_LOGITS = 1.0
+"""A greater difference of the scores counts as this much."""
+
+_EDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What one frame saw at its scale; a value.
+
+    Attributes:
+        grown: whether the search region was the larger one.
+        w, h: the answered sides, full-frame px.
+        logit: ln(score / (1 - score)).
+    """
+
+    grown: bool
+    w: float
+    h: float
+    logit: float
+
+
+def next_factor(last: Glance | None, config: TrackerConfig) -> float:
+    """What the box's sides are multiplied with to place this frame's search region."""
+    grown = last is None or not last.grown
+    return math.exp(config.scale_dither if grown else -config.scale_dither)
+
+
+def glance(last: Glance | None, w: float, h: float, score: float) -> Glance:
+    """Note what this frame answered.
+
+    Args:
+        last: the frame before, at the other scale; None at the first.
+        w, h: the answered sides, full-frame px.
+        score: 0..1.
+    """
+    inside = min(max(score, _EDGE), 1.0 - _EDGE)
+    grown = last is None or not last.grown
+    return Glance(grown, w, h, math.log(inside / (1.0 - inside)))
+
+
+def settle(
+    last: Glance, now: Glance, score: float, config: TrackerConfig
+) -> tuple[float, float, float]:
+    """Weigh two neighbouring frames.
+
+    Args:
+        last, now: at the two scales.
+        score: of `now`, 0..1.
+        config: for `scale_gain`.
+
+    Returns:
+        w, h: the answered sides without the two scales' own shares (their geometric mean), and the
+        factor by which the scores ask the size to change.
+    """
+    rise = now.logit - last.logit if now.grown else last.logit - now.logit
+    step = min(max(rise, -_MOST_LOGITS), _MOST_LOGITS) if score > LEAST_SCORE else 0.0
+    factor = math.exp(config.scale_gain * step)
+    return math.sqrt(now.w * last.w), math.sqrt(now.h * last.h), factor
