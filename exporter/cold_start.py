@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ def measure_cold_start(
         Seconds from the start of each process to its first box.
 
     Raises:
-        BackendError: a process ended without a box; the message holds its last line.
+        BackendError: a process ended without a box (the message holds its last line) or did not
+            end within 120 s.
     """
     command = [sys.executable, "-m", "exporter.cold_start", "--engine", engine]
     command += [] if model is None else ["--model", str(model)]
@@ -39,15 +41,22 @@ def measure_cold_start(
     return [_time_s(command) for _ in range(times)]
 
 
-def _time_s(command: Sequence[str]) -> float:
+def _time_s(command: Sequence[str], most_s: float = TIMEOUT_S) -> float:
     begun_s = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
-        line = child.stdout.readline()
-        took_s = time.perf_counter() - begun_s
-        _, errors = child.communicate(timeout=TIMEOUT_S)
+        watchdog = threading.Timer(most_s, child.kill)
+        watchdog.start()
+        try:
+            line = child.stdout.readline()
+            took_s = time.perf_counter() - begun_s
+            _, errors = child.communicate()
+        finally:
+            watchdog.cancel()
+    if time.perf_counter() - begun_s >= most_s:
+        raise BackendError(f"cold start: the process did not end within {most_s:g} s")
     if child.returncode != 0 or not line.startswith("box "):
         said = errors.strip().splitlines() or ["nothing"]
         raise BackendError(f"cold start: the process gave no box; it said: {said[-1][:300]}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from exporter.cold_start import main, measure_cold_start
+from exporter.cold_start import _time_s, main, measure_cold_start
 from model.errors import BackendError
 
 
@@ -28,3 +29,10 @@ def test_the_process_tracks_a_frame(fp32_folder: Path, capsys: pytest.CaptureFix
 def test_a_process_that_gives_no_box_is_reported_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"no box; it said: .*there is no model at"):
         measure_cold_start(tmp_path / "absent", "openvino", 1, 1)
+
+
+@pytest.mark.parametrize("words", ["pass", "print('box 1 2 3 4', flush=True)"])
+def test_a_process_that_hangs_is_ended(words: str) -> None:
+    command = [sys.executable, "-c", f"{words}\nimport time\ntime.sleep(60)"]
+    with pytest.raises(BackendError, match=r"did not end within 0\.5 s"):
+        _time_s(command, most_s=0.5)
