@@ -43,6 +43,8 @@ class TrackerConfig:
     shape_calibration: float = 0.0
     """How far answers are corrected by what the network makes of the first frame, where the box is
     known: 0 not at all, as published; 1 wholly. The sides, in the logarithm."""
+    centre_calibration: float = 0.0
+    """The same for the centre, which some targets' answers lie beside: 0 as published, 1 wholly."""
     template_memory: float = 0.0
     """Share of the template that is what the target looked like lately: 0 as published, the first
     frame alone; below 1, so that a part of the first frame stays for good."""
@@ -63,8 +65,8 @@ class TrackerConfig:
         """Check every range; the message names the field."""
         for name in ("template_px", "search_px", "score_size", "stride", "memory_frames"):
             _need(name, getattr(self, name), getattr(self, name) > 0, "a whole number above 0")
-        shares = ("window_influence", "size_lr", "shape_calibration", "memory_rate", "memory_score")
-        for name in shares:
+        shares = ("window_influence", "size_lr", "memory_rate", "memory_score")
+        for name in (*shares, "shape_calibration", "centre_calibration"):
             _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
         fits = 0.0 <= self.scale_dither <= 0.5
         _need("scale_dither", self.scale_dither, fits, "0..0.5")

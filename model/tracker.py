@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.backend import Backend, Template
+from model.calibration import UNCORRECTED, Calibration, calibrate
 from model.config import TrackerConfig
 from model.crop import (
     Colour,
@@ -20,12 +21,9 @@ from model.crop import (
 )
 from model.decode import Candidate, Decoder
 from model.errors import ShapeError
-from model.geometry import Box, Image, check_target, iou
+from model.geometry import Box, Image, check_target
 from model.memory import Memory, is_due, look_otherwise, take_in
 from model.scale import Glance, glance, next_factor, settle
-
-CALIBRATION_IOU = 0.4
-"""Least overlap of the network's box on the first frame with the one that was given."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class TrackState:
         template: the target as it is looked for.
         box: last answer, full-frame px.
         padding: colour beyond the border, taken from the first frame.
-        shape: what the network's width and height are multiplied with; see `shape_calibration`.
+        calibration: what the first frame told of the network's answers for this target.
         memory: what the template is made of; None where it is the first frame's alone.
         glance: what the last frame saw at its scale; None where none was looked at yet.
     """
@@ -44,7 +42,7 @@ class TrackState:
     template: Template
     box: Box
     padding: Colour
-    shape: tuple[float, float] = (1.0, 1.0)
+    calibration: Calibration = UNCORRECTED
     memory: Memory | None = None
     glance: Glance | None = None
 
@@ -111,9 +109,12 @@ class Tracker:
         state = TrackState(template, cut, padding)
         if self.config.template_memory > 0:
             state = replace(state, memory=Memory(template))
-        if self.config.shape_calibration == 0:
+        if self.config.shape_calibration == 0 and self.config.centre_calibration == 0:
             return state
-        return replace(state, shape=self._calibrate(state, image))
+        region = region_of(cut, self.config, search=True)
+        chosen = self._look(state, image, region, windowed=True)
+        seen = self._answer(state, chosen, region)
+        return replace(state, calibration=calibrate(seen, cut, self.config))
 
     def update(self, state: TrackState, image: Image) -> tuple[TrackState, TrackResult]:
         """Find the target in the next frame.
@@ -148,7 +149,7 @@ class Tracker:
         side = search_side_px(template_side_px(state.box.w, state.box.h, self.config), self.config)
         region = place_region(cx, cy, side)
         chosen = self._look(state, image, region, windowed=False)
-        box = self._place(state.box, chosen, region, image, self._seen(state, chosen, region))
+        box = self._place(state.box, self._answer(state, chosen, region), chosen, image)
         return replace(state, box=box, glance=None), TrackResult(box, chosen.score, region)
 
     def look_otherwise(self, state: TrackState) -> TrackState:
@@ -183,26 +184,10 @@ class Tracker:
         return self._decoder.select(
             cls,
             loc,
-            state.box.w * scale / state.shape[0],
-            state.box.h * scale / state.shape[1],
+            state.box.w * scale / state.calibration.grow_x,
+            state.box.h * scale / state.calibration.grow_y,
             windowed=windowed,
         )
-
-    def _calibrate(self, state: TrackState, image: Image) -> tuple[float, float]:
-        """Compare the network's box on the first frame with the one that was given.
-
-        A network answers some targets too wide or too high, in every frame alike. An answer that is
-        elsewhere, or of quite another size, tells nothing of that.
-        """
-        region = region_of(state.box, self.config, search=True)
-        chosen = self._look(state, image, region, windowed=True)
-        scale = region.side / self.config.search_px
-        w, h = chosen.w * scale, chosen.h * scale
-        seen = Box.from_centre(region.cx + chosen.dx * scale, region.cy + chosen.dy * scale, w, h)
-        if iou(seen, state.box) < CALIBRATION_IOU:
-            return 1.0, 1.0
-        power = self.config.shape_calibration
-        return (state.box.w / w) ** power, (state.box.h / h) ** power
 
     def _wanted(self, state: TrackState) -> Box:
         """The box whose search region this frame looks at."""
@@ -210,42 +195,37 @@ class Tracker:
             return state.box
         return state.box.grown(next_factor(state.glance, self.config))
 
+    def _answer(self, state: TrackState, chosen: Candidate, region: Region) -> Box:
+        """The candidate in the frame, corrected by what the first frame told."""
+        scale, by = region.side / self.config.search_px, state.calibration
+        w, h = chosen.w * scale * by.grow_x, chosen.h * scale * by.grow_y
+        cx = region.cx + chosen.dx * scale + by.shift_x * w
+        cy = region.cy + chosen.dy * scale + by.shift_y * h
+        return Box.from_centre(cx, cy, w, h)
+
     def _follow(
         self, state: TrackState, chosen: Candidate, region: Region, image: Image
     ) -> TrackState:
         """Move the box to the candidate; its size also follows the scores of two scales."""
-        w, h = self._seen(state, chosen, region)
+        last, answer = state.box, self._answer(state, chosen, region)
         if self.config.scale_dither == 0:
-            return replace(state, box=self._place(state.box, chosen, region, image, (w, h)))
-        now = glance(state.glance, w, h, chosen.score)
-        if state.glance is None:
-            last, size = state.box, (state.box.w, state.box.h)
-        else:
+            return replace(state, box=self._place(last, answer, chosen, image))
+        now = glance(state.glance, answer.w, answer.h, chosen.score)
+        w, h, factor = last.w, last.h, 1.0
+        if state.glance is not None:
             w, h, factor = settle(state.glance, now, chosen.score, self.config)
-            last, size = state.box.grown(factor), (w * factor, h * factor)
-        return replace(state, box=self._place(last, chosen, region, image, size), glance=now)
+        even = Box.from_centre(answer.cx, answer.cy, w, h)
+        box = self._place(last.grown(factor), even.grown(factor), chosen, image)
+        return replace(state, box=box, glance=now)
 
-    def _seen(self, state: TrackState, chosen: Candidate, region: Region) -> tuple[float, float]:
-        """Sides of the candidate in the frame, its shape corrected."""
-        scale = region.side / self.config.search_px
-        return chosen.w * scale * state.shape[0], chosen.h * scale * state.shape[1]
-
-    def _place(
-        self,
-        last: Box,
-        chosen: Candidate,
-        region: Region,
-        image: Image,
-        size: tuple[float, float],
-    ) -> Box:
-        """Bring the candidate back to the frame, its size smoothed from `last` towards `size`."""
+    def _place(self, last: Box, answer: Box, chosen: Candidate, image: Image) -> Box:
+        """Keep the answer's centre in the frame, and bring the size smoothly to the answer's."""
         height, width = image.shape[:2]
-        scale = region.side / self.config.search_px
         rate = chosen.penalty * chosen.score * self.config.size_lr
-        w = last.w * (1 - rate) + size[0] * rate
-        h = last.h * (1 - rate) + size[1] * rate
-        cx = min(max(region.cx + chosen.dx * scale, 0.0), float(width))
-        cy = min(max(region.cy + chosen.dy * scale, 0.0), float(height))
+        w = last.w * (1 - rate) + answer.w * rate
+        h = last.h * (1 - rate) + answer.h * rate
+        cx = min(max(answer.cx, 0.0), float(width))
+        cy = min(max(answer.cy, 0.0), float(height))
         smallest = self.config.min_size_px
         w = max(smallest, min(w, float(width)))
         h = max(smallest, min(h, float(height)))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from model.backend import Template
+from model.calibration import Calibration, calibrate
 from model.config import TrackerConfig
 from model.errors import BackendError, BoxError, ShapeError
 from model.geometry import Box, Float, Image, iou
@@ -83,7 +84,8 @@ def test_a_moving_target_is_followed() -> None:
 def followed_width_px(power: float) -> float:
     tracker = Tracker(WideBackend(power))
     state = tracker.init(scene(100, 100), Box(80, 80, 40, 40))
-    assert state.shape == pytest.approx((1.4**-power, 1.0), abs=0.02)
+    fit = state.calibration
+    assert (fit.grow_x, fit.grow_y) == pytest.approx((1.4**-power, 1.0), abs=0.02)
     for step in range(1, 30):
         state, _ = tracker.update(state, scene(100 + step, 100))
     assert state.box.h == pytest.approx(40.0, abs=8.0)
@@ -98,7 +100,42 @@ def test_the_first_frame_tells_how_much_too_wide_the_network_answers() -> None:
 
 def test_an_answer_elsewhere_on_the_first_frame_corrects_nothing() -> None:
     tracker = Tracker(WideBackend(1.0, elsewhere=True))
-    assert tracker.init(scene(100, 100), Box(80, 80, 40, 40)).shape == (1.0, 1.0)
+    assert tracker.init(scene(100, 100), Box(80, 80, 40, 40)).calibration == Calibration()
+
+
+class BesideBackend(CorrelationBackend):
+    """Answers every box a quarter of the anchor's width too far to the right."""
+
+    def __init__(self, centre_calibration: float) -> None:
+        super().__init__()
+        self.config = TrackerConfig(centre_calibration=centre_calibration)
+
+    def predict(self, template: Template, x: Image) -> tuple[Float, Float]:
+        cls, loc = super().predict(template, x)
+        loc[:5] = 0.25
+        return cls, loc
+
+
+def followed_error_px(share: float) -> float:
+    tracker = Tracker(BesideBackend(share))
+    state = tracker.init(scene(100, 100), Box(80, 80, 40, 40))
+    for step in range(1, 20):
+        state, _ = tracker.update(state, scene(100 + step, 100))
+    assert state.box.cy == pytest.approx(100.0, abs=3.0)
+    return state.box.cx - 119.0
+
+
+def test_the_first_frame_tells_how_far_beside_the_network_answers() -> None:
+    never, half, wholly = (followed_error_px(share) for share in (0.0, 0.5, 1.0))
+    assert never > 6 > half > 3 > abs(wholly)
+
+
+def test_a_calibration_moves_in_boxes_and_grows_by_a_power() -> None:
+    config = TrackerConfig(shape_calibration=0.5, centre_calibration=0.5)
+    fit = calibrate(Box(104, 96, 56, 40), Box(100, 100, 40, 40), config)
+    assert fit.grow_x == pytest.approx((40 / 56) ** 0.5)
+    assert fit.grow_y == 1.0
+    assert (fit.shift_x, fit.shift_y) == pytest.approx((-12 / 40 / 2, 4 / 40 / 2))
 
 
 def test_states_are_values_so_two_targets_share_a_tracker() -> None:
