@@ -9,12 +9,15 @@ as in SiamFC, takes three.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.config import TrackerConfig
 
 LEAST_SCORE = 0.5
 """Below it the scores tell nothing of the size: the target may not be what was seen."""
+
+TREND_RATE = 0.3
+"""Weight of the newest difference of the scores in the trend that the size follows."""
 
 _MOST_LOGITS = 1.0
 """A greater difference of the scores counts as this much."""
@@ -30,12 +33,14 @@ class Glance:
         grown: whether the search region was the larger one.
         w, h: the answered sides, full-frame px.
         logit: ln(score / (1 - score)).
+        trend: moving average of what the scores of two scales ask for, -1..1; above 0 to grow.
     """
 
     grown: bool
     w: float
     h: float
     logit: float
+    trend: float = 0.0
 
 
 def next_factor(last: Glance | None, config: TrackerConfig) -> float:
@@ -57,9 +62,7 @@ def glance(last: Glance | None, w: float, h: float, score: float) -> Glance:
     return Glance(grown, w, h, math.log(inside / (1.0 - inside)))
 
 
-def settle(
-    last: Glance, now: Glance, score: float, config: TrackerConfig
-) -> tuple[float, float, float]:
+def settle(last: Glance, now: Glance, score: float, config: TrackerConfig) -> tuple[Glance, float]:
     """Weigh two neighbouring frames.
 
     Args:
@@ -68,10 +71,14 @@ def settle(
         config: for `scale_gain`.
 
     Returns:
-        w, h: the answered sides without the two scales' own shares (their geometric mean), and the
-        factor by which the scores ask the size to change.
+        `now` with the trend so far, and the factor by which it asks the size to change.
     """
     rise = now.logit - last.logit if now.grown else last.logit - now.logit
     step = min(max(rise, -_MOST_LOGITS), _MOST_LOGITS) if score > LEAST_SCORE else 0.0
-    factor = math.exp(config.scale_gain * step)
-    return math.sqrt(now.w * last.w), math.sqrt(now.h * last.h), factor
+    trend = last.trend + TREND_RATE * (step - last.trend)
+    return replace(now, trend=trend), math.exp(config.scale_gain * trend)
+
+
+def even(last: Glance, now: Glance) -> tuple[float, float]:
+    """Width and height of two neighbouring answers without the two scales' own shares, px."""
+    return math.sqrt(now.w * last.w), math.sqrt(now.h * last.h)

@@ -23,7 +23,7 @@ from model.decode import Candidate, Decoder
 from model.errors import ShapeError
 from model.geometry import Box, Image, check_target
 from model.memory import Memory, is_due, look_otherwise, take_in
-from model.scale import Glance, glance, next_factor, settle
+from model.scale import Glance, even, glance, next_factor, settle
 
 
 @dataclass(frozen=True)
@@ -213,9 +213,10 @@ class Tracker:
         now = glance(state.glance, answer.w, answer.h, chosen.score)
         w, h, factor = last.w, last.h, 1.0
         if state.glance is not None:
-            w, h, factor = settle(state.glance, now, chosen.score, self.config)
-        even = Box.from_centre(answer.cx, answer.cy, w, h)
-        box = self._place(last.grown(factor), even.grown(factor), chosen, image)
+            w, h = even(state.glance, now)
+            now, factor = settle(state.glance, now, chosen.score, self.config)
+        answer = Box.from_centre(answer.cx, answer.cy, w, h)
+        box = self._place(last.grown(factor), answer.grown(factor), chosen, image)
         return replace(state, box=box, glance=now)
 
     def _place(self, last: Box, answer: Box, chosen: Candidate, image: Image) -> Box:
