@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from model.config import TrackerConfig
 
-LEAST_SCORE = 0.5
-"""Below it the scores tell nothing of the size: the target may not be what was seen."""
+LEAST_LOGIT = 0.0
+"""Below it (a score of 0.5) the scores tell nothing of the size: it may not be the target."""
 
 TREND_RATE = 0.3
 """Weight of the newest difference of the scores in the trend that the size follows."""
@@ -45,8 +45,7 @@ class Glance:
 
 def next_factor(last: Glance | None, config: TrackerConfig) -> float:
     """What the box's sides are multiplied with to place this frame's search region."""
-    grown = last is None or not last.grown
-    return math.exp(config.scale_dither if grown else -config.scale_dither)
+    return math.exp(config.scale_dither if _turn(last) else -config.scale_dither)
 
 
 def glance(last: Glance | None, w: float, h: float, score: float) -> Glance:
@@ -58,23 +57,26 @@ def glance(last: Glance | None, w: float, h: float, score: float) -> Glance:
         score: 0..1.
     """
     inside = min(max(score, _EDGE), 1.0 - _EDGE)
-    grown = last is None or not last.grown
-    return Glance(grown, w, h, math.log(inside / (1.0 - inside)))
+    return Glance(_turn(last), w, h, math.log(inside / (1.0 - inside)))
 
 
-def settle(last: Glance, now: Glance, score: float, config: TrackerConfig) -> tuple[Glance, float]:
+def _turn(last: Glance | None) -> bool:
+    """Tell whether it is the larger region's turn; it is the first."""
+    return last is None or not last.grown
+
+
+def settle(last: Glance, now: Glance, config: TrackerConfig) -> tuple[Glance, float]:
     """Weigh two neighbouring frames.
 
     Args:
         last, now: at the two scales.
-        score: of `now`, 0..1.
         config: for `scale_gain`.
 
     Returns:
         `now` with the trend so far, and the factor by which it asks the size to change.
     """
     rise = now.logit - last.logit if now.grown else last.logit - now.logit
-    step = min(max(rise, -_MOST_LOGITS), _MOST_LOGITS) if score > LEAST_SCORE else 0.0
+    step = min(max(rise, -_MOST_LOGITS), _MOST_LOGITS) if now.logit > LEAST_LOGIT else 0.0
     trend = last.trend + TREND_RATE * (step - last.trend)
     return replace(now, trend=trend), math.exp(config.scale_gain * trend)
 

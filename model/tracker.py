@@ -214,7 +214,7 @@ class Tracker:
         w, h, factor = last.w, last.h, 1.0
         if state.glance is not None:
             w, h = even(state.glance, now)
-            now, factor = settle(state.glance, now, chosen.score, self.config)
+            now, factor = settle(state.glance, now, self.config)
         answer = Box.from_centre(answer.cx, answer.cy, w, h)
         box = self._place(last.grown(factor), answer.grown(factor), chosen, image)
         return replace(state, box=box, glance=now)

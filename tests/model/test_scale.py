@@ -38,16 +38,16 @@ def test_the_size_climbs_towards_the_better_scale(
     grown: bool, last: float, now: float, step: float
 ) -> None:
     before, after = Glance(not grown, 40.0, 30.0, last), Glance(grown, 44.1, 33.075, now)
-    settled, factor = settle(before, after, 0.8, CONFIG)
+    settled, factor = settle(before, after, CONFIG)
     assert settled.trend == pytest.approx(TREND_RATE * step)
     assert factor == pytest.approx(math.exp(0.05 * settled.trend))
-    again, _ = settle(replace(before, trend=settled.trend), after, 0.8, CONFIG)
+    again, _ = settle(replace(before, trend=settled.trend), after, CONFIG)
     assert abs(again.trend) == pytest.approx(abs(step) * (1 - (1 - TREND_RATE) ** 2))
     assert even(before, after) == pytest.approx((42.0, 31.5))
 
 
 def test_poor_scores_do_not_move_the_size() -> None:
-    _, factor = settle(Glance(True, 40, 30, -3.0), Glance(False, 40, 30, -1.0), 0.4, CONFIG)
+    _, factor = settle(Glance(True, 40, 30, -3.0), Glance(False, 40, 30, -0.1), CONFIG)
     assert factor == 1.0
 
 
