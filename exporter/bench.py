@@ -18,7 +18,7 @@ from model.crop import crop_region, mean_colour, region_of
 from model.decode import Decoder
 from model.errors import InputError
 from model.geometry import Float, Image
-from model.tracker import Tracker
+from model.tracker import Tracker, TrackResult
 
 ROUNDS = 10
 WARM_UP = 5
@@ -48,9 +48,18 @@ class Growth(TypedDict):
 
 
 class Report(TypedDict):
-    """What `mlkd bench --json` ends with."""
+    """What `mlkd bench --json` ends with.
+
+    Attributes:
+        update: from a frame to its box.
+        learn: what follows every `learn_every` frames once the box is out; None without a memory.
+        sustained_fps: frames a second with what is learned spread over them.
+    """
 
     update: Timing
+    learn: Timing | None
+    learn_every: int
+    sustained_fps: float
     engine: Timing
     reference: Timing | None
     host: Timing
@@ -109,14 +118,47 @@ class Replay:
 
 
 def update_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
-    """One whole `Tracker.update` a frame, always from the known box of the frame before."""
+    """From a frame to its box, always from the known box of the frame before."""
     tracker = Tracker(backend)
     state = tracker.init(clip.frames[0], clip.boxes[0])
     states = [replace(state, box=box) for box in clip.boxes]
     count = len(clip.frames)
 
     def step(index: int) -> object:
-        return tracker.update(states[index % count - 1], clip.frames[index % count])
+        return tracker.answer(states[index % count - 1], clip.frames[index % count])
+
+    return step
+
+
+def learn_step(backend: Backend, clip: Clip) -> Callable[[int], object] | None:
+    """What follows a box when it is time to learn from it; None where nothing is learned."""
+    tracker = Tracker(backend)
+    first = tracker.init(clip.frames[0], clip.boxes[0])
+    if first.memory is None:
+        return None
+    due = replace(first, memory=replace(first.memory, frames=backend.config.memory_frames))
+    count = len(clip.frames)
+    region = region_of(first.box, backend.config, search=True)
+
+    def step(index: int) -> object:
+        box = clip.boxes[index % count]
+        sure = TrackResult(box, 1.0, region)
+        return tracker.learn(replace(due, box=box), sure, clip.frames[index % count])
+
+    return step
+
+
+def flight_step(backend: Backend, clip: Clip) -> Callable[[int], object]:
+    """A whole `Tracker.update`, learning in its turn, on one state as in a flight."""
+    tracker = Tracker(backend)
+    state = tracker.init(clip.frames[0], clip.boxes[0])
+    count = len(clip.frames)
+
+    def step(index: int) -> object:
+        nonlocal state
+        before = replace(state, box=clip.boxes[index % count - 1])
+        state, result = tracker.update(before, clip.frames[index % count])
+        return result
 
     return step
 
@@ -198,7 +240,7 @@ def measure_growth(backend: Backend, clip: Clip, updates: int) -> Growth:
     Raises:
         InputError: this system does not tell it.
     """
-    step = update_step(backend, clip)
+    step = flight_step(backend, clip)
     for index in range(GROWTH_WARM_UP):
         step(index)
     gc.collect()
@@ -248,6 +290,8 @@ def run_bench(
         "crop": Contender("crop", crop_step(backend, clip)),
         "decode": Contender("decode", decode_step(backend.config)),
     }
+    if (learn := learn_step(backend, clip)) is not None:
+        own["learn"] = Contender("learn", learn, share=0.2)
     if reference is not None:
         own["reference"] = Contender("reference", update_step(reference, clip), share=0.2)
     others = {name: Contender(name, step, share=0.1) for name, step in (peers or {}).items()}
@@ -258,8 +302,15 @@ def run_bench(
     slow = timings.get("reference")
     ratio = round(slow["p50_ms"] / timings["update"]["p50_ms"], 2) if slow else None
     known = before_mb is not None and after_mb is not None
+    every = backend.config.memory_frames
+    each_ms = 1000 / timings["update"]["fps"]
+    if "learn" in timings:
+        each_ms += 1000 / timings["learn"]["fps"] / every
     return Report(
         update=timings["update"],
+        learn=timings.get("learn"),
+        learn_every=every,
+        sustained_fps=round(1000 / each_ms, 2),
         engine=timings["engine"],
         reference=slow,
         host=timings["host"],

@@ -109,6 +109,7 @@ class Loop:
             step = self._update(frame)
             self._steer(step)
             self._parts.output.publish(step)
+            self._learn()
             self._failures = 0
         except Exception as error:
             self._survive(error)
@@ -214,7 +215,7 @@ class Loop:
         answer = self._target.update(frame.image)
         ended = self._parts.clock()
         self._frames += 1
-        self._watch_engine(answer)
+        self._watch_engine(answer.refused)
         lost = answer.level is Level.LOST or self._parts.feed.video is not Video.LIVE
         if lost and self.session.phase is Phase.TRACKING:
             self._lose("the target is lost")
@@ -228,14 +229,20 @@ class Loop:
         self._calm()
         self._parts.journal.note("lost", message)
 
-    def _watch_engine(self, answer: Answer) -> None:
-        if answer.refused is not None:
+    def _learn(self) -> None:
+        """Learn from the frame now that its box and command are out."""
+        reason = None if self._target is None else self._target.learn()
+        if reason is not None:
+            self._watch_engine(reason)
+
+    def _watch_engine(self, refused: str | None) -> None:
+        if refused is not None:
             self._parts.output.refused += 1
             if not self.refusing:
-                self._parts.journal.note("frame_refused", answer.refused)
+                self._parts.journal.note("frame_refused", refused)
         elif self.refusing:
             self._parts.journal.note("engine_recovered", "the engine answers again")
-        self.refusing = answer.refused is not None
+        self.refusing = refused is not None
 
     def _calm(self) -> None:
         """Hover, and let the controller forget: at stop, loss, and stale or ended video."""

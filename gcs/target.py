@@ -9,7 +9,7 @@ from model.crop import search_side_px, template_side_px
 from model.errors import BackendError, ShapeError
 from model.geometry import Box, Image
 from model.redetect import Search, search_frame
-from model.tracker import Tracker
+from model.tracker import Tracker, TrackResult
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Target:
         self._state = tracker.init(frame, box)
         self._confidence = Confidence()
         self._search: Search | None = None
+        self._unlearned: tuple[TrackResult, Image] | None = None
 
     @property
     def box(self) -> Box:
@@ -63,10 +64,11 @@ class Target:
 
     def update(self, image: Image) -> Answer:
         """Find the target in the next frame; an engine's failure is an answer, not an error."""
+        self.learn()
         try:
             if self._search is not None:
                 return self._seek(self._search, image)
-            state, result = self._tracker.update(self._state, image)
+            state, result = self._tracker.answer(self._state, image)
         except (BackendError, ShapeError) as error:
             return self._refuse(str(error))
         self._confidence = judge(self._confidence, result.score, self._config)
@@ -75,11 +77,30 @@ class Target:
         elif not self._confidence.streak:
             # A miss moves nothing: its box is noise, and the target is likelier near the last one.
             self._state = state
+            self._unlearned = result, image
         return Answer(self.box, result.score, self._confidence.level)
+
+    def learn(self) -> str | None:
+        """Learn from the last answer, once it is out: now and then one more pass of the engine.
+
+        The next `update` does it where nobody did.
+
+        Returns:
+            why the engine failed, else None; the target is followed as before.
+        """
+        if self._unlearned is None:
+            return None
+        (result, image), self._unlearned = self._unlearned, None
+        try:
+            self._state = self._tracker.learn(self._state, result, image)
+        except BackendError as error:
+            return str(error)
+        return None
 
     def _lose(self) -> None:
         # From the last answer above the lost score, sure or not: a target that turned is LOW for
         # seconds, and its last sure place is then far behind it.
+        self._unlearned = None
         self._confidence = Confidence(Level.LOST)
         self._search = Search(self._state)
 

@@ -117,18 +117,52 @@ class Tracker:
         return replace(state, calibration=calibrate(seen, cut, self.config))
 
     def update(self, state: TrackState, image: Image) -> tuple[TrackState, TrackResult]:
-        """Find the target in the next frame.
+        """Find the target in the next frame and learn from it: `answer`, then `learn`.
 
         Raises:
             ShapeError: the image is not BGR uint8.
             BackendError: the engine failed or a value is not finite; `state` stays good.
         """
+        state, result = self.answer(state, image)
+        return self.learn(state, result, image), result
+
+    def answer(self, state: TrackState, image: Image) -> tuple[TrackState, TrackResult]:
+        """Find the target in the next frame: one pass of the search graph.
+
+        Whoever waits for the box takes it from here and calls `learn` afterwards.
+
+        Raises:
+            ShapeError, BackendError: as `update`.
+        """
         check_image(image)
         region = region_of(self._wanted(state), self.config, search=True)
         chosen = self._look(state, image, region, windowed=True)
         state = self._follow(state, chosen, region, image)
-        state = self._learn(state, chosen.score, image)
         return state, TrackResult(state.box, chosen.score, region)
+
+    def learn(self, state: TrackState, result: TrackResult, image: Image) -> TrackState:
+        """Take in how the target looks in a frame that was answered.
+
+        One pass of the template graph every `memory_frames` frames, where the answer is sure; to be
+        called once a frame, before the next `answer`.
+
+        Args:
+            state: as `answer` gave it.
+            result: what it gave beside.
+            image: the same frame.
+
+        Raises:
+            BackendError: the engine failed; `state` stays good.
+        """
+        if state.memory is None:
+            return state
+        memory = replace(state.memory, frames=state.memory.frames + 1)
+        height, width = image.shape[:2]
+        if not is_due(memory, state.box, result.score, (width, height), self.config):
+            return replace(state, memory=memory)
+        seen = self._encode(image, state.box, state.padding)
+        memory, template = take_in(memory, seen, self.config)
+        return replace(state, template=template, memory=memory)
 
     def search(
         self, state: TrackState, image: Image, cx: float, cy: float
@@ -164,18 +198,6 @@ class Tracker:
         return self.backend.encode_template(
             crop_region(image, region, self.config.template_px, padding)
         )
-
-    def _learn(self, state: TrackState, score: float, image: Image) -> TrackState:
-        """Take in how the target looks now and then, where the answer is sure."""
-        if state.memory is None:
-            return state
-        memory = replace(state.memory, frames=state.memory.frames + 1)
-        height, width = image.shape[:2]
-        if not is_due(memory, state.box, score, (width, height), self.config):
-            return replace(state, memory=memory)
-        seen = self._encode(image, state.box, state.padding)
-        memory, template = take_in(memory, seen, self.config)
-        return replace(state, template=template, memory=memory)
 
     def _look(self, state: TrackState, image: Image, region: Region, windowed: bool) -> Candidate:
         scale = self.config.search_px / region.side

@@ -148,6 +148,7 @@ class BrightnessBackend:
         self.calls = 0
         self.closed = 0
         self.before_predict: Callable[[], None] | None = None
+        self.before_encode: Callable[[], None] | None = None
         anchors = make_anchors(self.config)
         side = self.config.search_px
         self._columns = np.clip(anchors[:, 0] + side / 2, 0, side - 1).astype(int)
@@ -158,6 +159,8 @@ class BrightnessBackend:
         self._square[square * per : (square + 1) * per] = True
 
     def encode_template(self, z: Image) -> Template:
+        if self.before_encode is not None:
+            self.before_encode()
         if self.failure:
             raise BackendError(self.failure)
         empty = np.zeros((1, 1, 1, 1), np.float32)

@@ -31,9 +31,10 @@ class CountingBackend:
     config = TrackerConfig()
 
     def __init__(self) -> None:
-        self.searches = 0
+        self.searches = self.templates = 0
 
     def encode_template(self, z: Image) -> Template:
+        self.templates += 1
         kernel: Float = np.zeros((1, 1, 1, 1), np.float32)
         return Template(kernel, kernel)
 
@@ -102,8 +103,41 @@ def test_a_report_holds_every_figure_and_the_reference_only_where_there_is_one()
     assert alone["ratio"] is None
     text = "\n".join(table(alone, json.loads(json.dumps(report))))
     assert re.search(r"reference +not measured", text)
-    assert re.search(r"update (holds|does not hold) 140 fps", text)
+    assert re.search(r"the tracker (holds|does not hold) 140 fps", text)
     assert re.search(r"update .* x the saved \d+\.\d+ ms", text)
+
+
+def test_what_is_learned_after_a_box_is_timed_and_spread_over_the_frames() -> None:
+    backend = CountingBackend()
+    backend.config = TrackerConfig(template_memory=0.5, memory_frames=4)
+    clip = draw_clip(3)
+    step = bench.learn_step(backend, clip)
+    assert step is not None
+    templates, searches = backend.templates, backend.searches
+    for index in range(5):
+        step(index)
+    assert (backend.templates - templates, backend.searches - searches) == (5, 0)
+    report = bench.run_bench(backend, "fp32", clip, 20)
+    assert report["learn"] is not None
+    assert report["learn_every"] == 4
+    each_ms = 1000 / report["update"]["fps"] + 1000 / report["learn"]["fps"] / 4
+    assert report["sustained_fps"] == pytest.approx(1000 / each_ms, rel=1e-3)
+    text = "\n".join(table(report))
+    assert re.search(r"^learn +\d", text, re.MULTILINE)
+    assert "with learning after every 4th box" in text
+    backend.config = TrackerConfig()
+    assert bench.learn_step(backend, clip) is None
+    assert "learn" not in "\n".join(table(bench.run_bench(backend, "fp32", clip, 10)))
+
+
+def test_a_flight_learns_in_its_turn() -> None:
+    backend = CountingBackend()
+    backend.config = TrackerConfig(template_memory=0.5, memory_frames=4, memory_score=0.0)
+    step = bench.flight_step(backend, draw_clip(3))
+    before = backend.templates
+    for index in range(12):
+        step(index)
+    assert backend.templates - before == 3
 
 
 def test_growth_is_what_the_updates_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from gcs import loop as module
 from gcs.beginning import NoVideoError
 from gcs.requests import ReopenOrder
 from gcs.session import Phase
+from model.errors import BackendError
+from tests.fakes import BrightnessBackend
 from tests.rig import Rig
 from tests.serving import wait_until
 
@@ -30,6 +33,38 @@ def test_a_frame_the_engine_fails_on_is_refused_and_counted(rig: Rig) -> None:
     assert (recovered.refused, recovered.level) == (1, "SURE")
     assert rig.station.health().healthy
     assert rig.kinds().count("frame_refused") == rig.kinds().count("engine_recovered") == 1
+
+
+def test_it_learns_once_the_box_is_out_and_counts_an_engine_that_fails_then(
+    tmp_path: Path,
+) -> None:
+    backend = BrightnessBackend()
+    backend.config = replace(backend.config, template_memory=0.5, memory_frames=2, memory_score=0.5)
+    rig = Rig(tmp_path, backend=backend)
+    try:
+        rig.push_and_wait(0)
+        rig.start_track()
+        out = list[int]()
+        backend.before_encode = lambda: out.append(max(rig.pictures()))
+        for number in range(1, 5):
+            rig.push_and_wait(number)
+        wait_until(lambda: len(out) == 2)
+        first, second = out
+        assert second == first + 2, "each time the frame just answered was out"
+
+        def fail() -> None:
+            raise BackendError("device removed")
+
+        backend.before_encode = fail
+        rig.push_and_wait(5)
+        rig.push_and_wait(6)
+        wait_until(lambda: "frame_refused" in rig.kinds())
+        backend.before_encode = None
+        status = rig.push_and_wait(7).status
+        assert (status.refused, status.level, status.state) == (1, "SURE", "TRACKING")
+        assert rig.station.health().healthy
+    finally:
+        rig.station.stop()
 
 
 def test_a_dead_engine_loses_the_target_and_the_loop_lives(rig: Rig) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gcs.target import Target
@@ -79,3 +81,51 @@ def test_bad_starts() -> None:
     backend.failure = "no device"
     with pytest.raises(BackendError):
         Target(Tracker(backend), CONFIG, draw_scene(160, 120), START)
+
+
+def begin_with_memory() -> tuple[Target, BrightnessBackend, list[int]]:
+    """A target that learns from every second frame, and a list that grows with each time."""
+    backend, learned = BrightnessBackend(), list[int]()
+    backend.config = replace(backend.config, template_memory=0.5, memory_frames=2, memory_score=0.5)
+    target = Target(Tracker(backend), CONFIG, draw_scene(160, 120), START)
+    backend.before_encode = lambda: learned.append(backend.calls)
+    return target, backend, learned
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_it_learns_after_the_answer_whether_asked_to_or_not(asked: bool) -> None:
+    target, backend, learned = begin_with_memory()
+    for _ in range(5):
+        answers = backend.calls
+        target.update(draw_scene(160, 120))
+        assert backend.calls == answers + 1
+        if asked:
+            assert target.learn() is None
+            assert target.learn() is None, "nothing is left to learn"
+    # After the second and the fourth answer, once each.
+    assert learned == [2, 4]
+
+
+def test_a_miss_and_a_gap_teach_nothing() -> None:
+    target, _, learned = begin_with_memory()
+    for _ in range(3):
+        target.update(draw_scene(160, 120))
+    del learned[:]
+    target.update(draw_scene(0, 0, visible=False))
+    target.learn()
+    target.update(draw_scene(160, 120))
+    target.suspect()
+    target.learn()
+    assert learned == []
+
+
+def test_an_engine_that_fails_while_learning_leaves_the_target_as_it_was() -> None:
+    target, backend, _ = begin_with_memory()
+    target.update(draw_scene(160, 120))
+    held = target.update(draw_scene(160, 120)).box
+    backend.failure = "device removed"
+    assert target.learn() == "device removed"
+    backend.failure = None
+    answer = target.update(draw_scene(160, 120))
+    assert (answer.level, answer.refused) == (Level.SURE, None)
+    assert centre_error_px(answer.box, held) < 2

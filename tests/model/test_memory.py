@@ -114,6 +114,19 @@ def test_a_state_that_was_kept_does_not_learn_with_its_successors() -> None:
     assert not np.array_equal(kept.template.kernel_cls, state.template.kernel_cls)
 
 
+def test_an_answer_does_not_learn_and_an_update_is_both() -> None:
+    tracker = Tracker(CorrelationBackend(), replace(CONFIG, memory_frames=1, memory_score=0.0))
+    start = tracker.init(*changing_scene(0))
+    image = changing_scene(1)[0]
+    answered, result = tracker.answer(start, image)
+    assert answered.template is start.template
+    learned = tracker.learn(answered, result, image)
+    assert not np.array_equal(learned.template.kernel_cls, start.template.kernel_cls)
+    updated, same = tracker.update(start, image)
+    assert same == result
+    assert np.array_equal(updated.template.kernel_cls, learned.template.kernel_cls)
+
+
 def test_without_memory_the_first_frame_s_template_is_used_for_ever() -> None:
     tracker = Tracker(CorrelationBackend())
     first = state = tracker.init(*changing_scene(0))

@@ -22,10 +22,9 @@ from drone.olympe_command import PilotingLimits
 from drone.olympe_drone import OlympeDrone
 from drone.olympe_source import OlympeSource
 from drone.sender import SenderProcess
-from exporter.models import default_model
 from exporter.runtime.open import open_backend
 from model.geometry import Box
-from model.tracker import Tracker
+from model.tracker import Tracker, TrackResult
 from tests.olympe.loopback import IP, Device, Video
 from tests.olympe.pictures import TARGET
 
@@ -61,8 +60,9 @@ def follow(
     device: Device,
     seconds: float,
     work: Callable[[Frame], object] = lambda _frame: None,
+    after: Callable[[], object] = lambda: None,
 ) -> tuple[list[float], list[float]]:
-    """Work on each frame and answer it with a command.
+    """Work on each frame and answer it with a command; `after` runs once that is out.
 
     Returns:
         frame → device and frame → read, ms.
@@ -79,6 +79,7 @@ def follow(
         work(frame)
         control.send(RateCommand(yaw_deg_s=rate, issued_ns=time.monotonic_ns()))
         asked.append((frame.captured_ns, yaw))
+        after()
     time.sleep(0.1)
     # A yaw comes again after 101 frames; a frame whose command was replaced before it went out
     # must not be found in that one.
@@ -151,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the latency run")
     parser.add_argument("--repeats", type=int, default=5, help="of each fault")
-    parser.add_argument("--model", type=Path, help="of the tracker; the shipped one by default")
+    parser.add_argument("--model", type=Path, help="default: the one that mlkd serve takes")
     parser.add_argument("--only-chain", action="store_true", help="leave out parts and faults")
     args = parser.parse_args()
     device, videos = Device(), list[Video]()
@@ -159,7 +160,7 @@ def main() -> None:
         if not args.only_chain:
             parts_and_faults(args, device, videos)
             device.forget()
-        whole_chain(device, videos, args.seconds, args.model or default_model())
+        whole_chain(device, videos, args.seconds, args.model)
     finally:
         for each in (device, *videos):
             each.kill()
@@ -192,11 +193,12 @@ def parts_and_faults(args: argparse.Namespace, device: Device, videos: list[Vide
         row("killed server: listening again → first frame", killed, "s ")
 
 
-def whole_chain(device: Device, videos: list[Video], seconds: float, model: Path) -> None:
+def whole_chain(device: Device, videos: list[Video], seconds: float, model: Path | None) -> None:
     """As the service flies: 720p pictures, the tracker, commands from their own process."""
-    videos.append(Video("--pictures", "tests.olympe.pictures:parked"))
+    videos.append(Video("--pictures", "tests.olympe.pictures:parked", "--repeat", "60"))
     source = OlympeSource(IP, url=videos[-1].url)
     backend = open_backend(model, "auto")
+    say(f"engine: {backend.name}")
     tracker = Tracker(backend)
     options = {"ip": IP, "limits": {"yaw_percent": 100}}
     sender = SenderProcess("drone.olympe_vehicle:open_vehicle", options)
@@ -209,15 +211,23 @@ def whole_chain(device: Device, videos: list[Video], seconds: float, model: Path
         state = tracker.init(image, Box(x * width, y * height, w * width, h * height))
 
         track_ms: list[float] = []
+        unlearned: list[tuple[TrackResult, Frame]] = []
 
         def track(frame: Frame) -> None:
             nonlocal state
             began_ns = time.monotonic_ns()
-            state, _ = tracker.update(state, frame.image)
+            state, result = tracker.answer(state, frame.image)
             track_ms.append((time.monotonic_ns() - began_ns) / 1e6)
+            unlearned.append((result, frame))
 
-        follow(source, sender, device, 2.0, track)
-        latency_ms, _ = follow(source, sender, device, seconds, track)
+        def learn() -> None:
+            nonlocal state
+            for result, frame in unlearned:
+                state = tracker.learn(state, result, frame.image)
+            unlearned.clear()
+
+        follow(source, sender, device, 2.0, track, learn)
+        latency_ms, _ = follow(source, sender, device, seconds, track, learn)
         row("frame in hand → box", track_ms, "ms")
         row(f"frame → tracker → sender process → device, {width}x{height}", latency_ms, "ms")
     finally:

@@ -25,7 +25,11 @@ HOST = "127.0.0.1"
 
 
 class Camera(threading.Thread):
-    """Encodes the pictures in real time, for whoever plays; idle without a client."""
+    """Encodes the pictures in real time, for whoever plays; idle without a client.
+
+    With `--repeat N` it encodes N pictures at its start and sends those again and again, so that it
+    takes next to nothing from the machine it shares with what is measured, as a real camera does.
+    """
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(daemon=True, name="camera")
@@ -43,6 +47,11 @@ class Camera(threading.Thread):
         self.frozen = False
         self.loss = 0.0
         headers = self._encoder.encode(next(self._pictures), key=True)
+        self._encoded = [
+            self._encoder.encode(next(self._pictures), key=number == 0)
+            for number in range(args.repeat)
+        ]
+        self._at = 0
         self.sps = next(unit for unit in headers if unit[0] & 31 == 7)
         self.pps = next(unit for unit in headers if unit[0] & 31 == 8)
 
@@ -68,12 +77,20 @@ class Camera(threading.Thread):
             if not receivers or self.frozen:
                 continue
             timestamp = int(time.monotonic() * RTP_CLOCK_HZ) & 0xFFFFFFFF
-            units = self._encoder.encode(next(self._pictures), key=key)
+            units = self._next(key)
             for receiver in receivers:
                 try:
                     receiver.send(units, timestamp, self._extension, self.loss)
                 except OSError:
                     self.remove(receiver)
+
+    def _next(self, key: bool) -> list[bytes]:
+        """NAL units of the next picture; a key picture where one is wanted."""
+        if not self._encoded:
+            return self._encoder.encode(next(self._pictures), key=key)
+        at = 0 if key else self._at
+        self._at = (at + 1) % len(self._encoded)
+        return self._encoded[at]
 
 
 class Session(threading.Thread):
@@ -207,6 +224,7 @@ def main() -> None:
     parser.add_argument("--media", action="append", help="media name; may be repeated")
     parser.add_argument("--pictures", default="tests.olympe.pictures:numbered")
     parser.add_argument("--vmeta", action="store_true")
+    parser.add_argument("--repeat", type=int, default=0, help="encode so many pictures once")
     args = parser.parse_args()
     camera = Camera(args)
     camera.start()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 from pathlib import Path
 
@@ -11,8 +12,15 @@ from drone.frame import Telemetry
 from drone.olympe_drone import OlympeDrone
 from drone.olympe_link import LinkState, LinkTiming, OlympeLink
 from drone.olympe_models import identify
+from drone.olympe_sdk import import_olympe
 from tests.olympe.conftest import DeviceKeeper
 from tests.olympe.loopback import IP, Device, Video, wait_until
+
+
+def test_what_the_sdk_makes_at_its_import_is_not_walked_through_in_flight() -> None:
+    import_olympe()
+    assert gc.get_freeze_count() > 100_000
+    assert gc.isenabled()
 
 
 def test_states_of_the_drone_arrive_with_their_ages(device: Device) -> None:
