@@ -30,6 +30,9 @@ class FollowConfig:
     """Share of the target's own angular rate that is added, 0..1."""
     dead_zone: float = 0.05
     """Error of the centre that is left alone while the target stands, fraction of the frame."""
+    dead_zone_end: float = 0.25
+    """Share of the dead zone at which a correction that began outside it ends; without it the
+    target would stay at the border of the dead zone."""
     quiet_deg_s: float = 2.0
     """A target slower than this stands; from twice this on it moves and is centred fully."""
     forward_gain_m_s: float = 4.0
@@ -201,11 +204,11 @@ _ABOVE_ZERO = (
     "command_age_ms", "low_frames", "regain_frames", "jump", "stick_threshold",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "feed_forward", "dead_zone", "quiet_deg_s", "forward_dead_zone", "max_backward_m_s",
+    "feed_forward", "dead_zone", "dead_zone_end", "quiet_deg_s", "forward_dead_zone", "max_backward_m_s",
     "dead_time_s", "jump_per_s", "area_jump_per_s", "edge", "min_battery_percent",
     "min_link_quality", "min_height_m", "max_distance_m",
 )  # fmt: skip
-_FRACTIONS = ("feed_forward", "clamp", "min_link_quality", "stick_threshold")
+_FRACTIONS = ("feed_forward", "clamp", "dead_zone_end", "min_link_quality", "stick_threshold")
 _ORDERED = (
     ("dead_zone", "forward_cone"),
     ("edge", "dead_zone"),

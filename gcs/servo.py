@@ -87,16 +87,19 @@ class Servo:
         turns: how the camera followed the commands.
         wanted_size: ln size to keep, set at the confirmation; None flies nowhere.
         last: command that went out last; its `issued_ns` is when.
+        centring: a correction is under way, across and along; it began outside the dead zone and
+            ends well inside it.
     """
 
     aim: Aim | None = None
     turns: Turns = field(default_factory=Turns)
     wanted_size: float | None = None
     last: RateCommand = field(default_factory=RateCommand)
+    centring: tuple[bool, bool] = (False, False)
 
     def forget_target(self) -> Servo:
         """Drop the target; what was commanded stays known."""
-        return replace(self, aim=None, wanted_size=None)
+        return replace(self, aim=None, wanted_size=None, centring=(False, False))
 
     def keep_distance(self) -> Servo:
         """Take the distance of now as the one to keep."""
@@ -138,7 +141,12 @@ def observe(servo: Servo, seen: Sighting, config: FollowConfig) -> Servo:
         drift = _filter(aim.drift, beyond, at, config.drift_noise_deg2_s3, YAW_SD_DEG)
     ratio = seen.height_px / seen.width_px
     pose = (at, yaw, pitch, said_yaw, said_pitch)
-    return replace(servo, aim=Aim(azimuths, elevations, sizes, drift, *pose, fov, ratio))
+    centring = (
+        _centring(servo.centring[0], box.cx / seen.width_px - 0.5, config),
+        _centring(servo.centring[1], box.cy / seen.height_px - 0.5, config),
+    )
+    aimed = Aim(azimuths, elevations, sizes, drift, *pose, fov, ratio)
+    return replace(servo, aim=aimed, centring=centring)
 
 
 def steer(servo: Servo, now_ns: int, config: FollowConfig) -> RateCommand:
@@ -161,11 +169,10 @@ def steer(servo: Servo, now_ns: int, config: FollowConfig) -> RateCommand:
     pitch_error = elevation.position - pitch_now
     # An azimuth counts for less of the picture the steeper the camera looks.
     across = yaw_error * math.cos(math.radians(pitch_now)) / aim.fov_deg
-    along = pitch_error / (aim.fov_deg * aim.frame_ratio)
     ahead = config.feed_forward * (azimuth.velocity - aim.drift.velocity)
-    yaw = _rate(yaw_error, across, ahead, config.yaw_gain_per_s, config)
+    yaw = _rate(yaw_error, servo.centring[0], ahead, config.yaw_gain_per_s, config)
     ahead = config.feed_forward * elevation.velocity
-    pitch = _rate(pitch_error, along, ahead, config.pitch_gain_per_s, config)
+    pitch = _rate(pitch_error, servo.centring[1], ahead, config.pitch_gain_per_s, config)
     forward = _forward(servo.wanted_size, size.position, across, config)
     return _limit(servo.last, yaw, pitch, forward, pitch_now, now_ns, config)
 
@@ -194,17 +201,20 @@ def _filter(motion: Motion, measured: float, at_ns: int, density: float, sd: flo
     return kalman.correct(kalman.predict(motion, at_ns, density), measured, sd)
 
 
+def _centring(active: bool, error_share: float, config: FollowConfig) -> bool:
+    """Whether an error of the picture's centre is corrected: from the dead zone on, and then on."""
+    end = config.dead_zone * config.dead_zone_end
+    return abs(error_share) > (end if active else config.dead_zone)
+
+
 def _rate(
-    error_deg: float, error_share: float, ahead: float, gain: float, config: FollowConfig
+    error_deg: float, centring: bool, ahead: float, gain: float, config: FollowConfig
 ) -> float:
-    """Proportional, beyond the dead zone where the target stands, plus the rate that keeps up."""
+    """Proportional, plus the rate that keeps up; nothing where a standing target is left alone."""
     quiet = config.quiet_deg_s
     # From standing (0) to moving (1): a camera that moves anyway may as well centre fully.
     moving = min(max(abs(ahead) / quiet - 1.0, 0.0), 1.0) if quiet > 0 else 1.0
-    excess = max(abs(error_share) - config.dead_zone, 0.0)
-    beyond = excess / abs(error_share) if excess > 0 else 0.0
-    outside = min(excess / config.dead_zone, 1.0) if config.dead_zone > 0 else 1.0
-    return gain * error_deg * max(beyond, moving) + ahead * max(outside, moving)
+    return (gain * error_deg + ahead) * (1.0 if centring else moving)
 
 
 def _forward(wanted: float | None, size: float, across: float, config: FollowConfig) -> float:

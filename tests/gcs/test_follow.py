@@ -145,6 +145,45 @@ def test_inside_the_dead_zone_a_standing_target_costs_no_command() -> None:
     assert steer(observe(Servo(), sighting, CONFIG), START_NS, CONFIG).is_neutral
 
 
+def seen_at(across: float, along: float, at_s: float) -> Sighting:
+    """A target at this error of the frame's middle, by a camera that stands."""
+    return Sighting(
+        Box.from_centre((0.5 + across) * WIDTH_PX, (0.5 + along) * HEIGHT_PX, 40, 40),
+        WIDTH_PX,
+        HEIGHT_PX,
+        START_NS + round(at_s * 1e9),
+        Telemetry(yaw_deg=30.0, gimbal_pitch_deg=-10.0, horizontal_fov_deg=FOV_DEG),
+    )
+
+
+def test_a_correction_that_began_outside_the_dead_zone_ends_well_inside_it() -> None:
+    servo = observe(Servo(), seen_at(0.06, 0.04, 0.0), CONFIG)
+    assert servo.centring == (True, False)
+    servo = observe(servo, seen_at(0.02, -0.06, 0.1), CONFIG)
+    assert servo.centring == (True, True)
+    servo = observe(servo, seen_at(-0.012, -0.02, 0.2), CONFIG)
+    assert servo.centring == (False, True)
+    servo = observe(servo, seen_at(0.049, 0.0, 0.3), CONFIG)
+    assert servo.centring == (False, False)
+    without = replace(CONFIG, dead_zone_end=1.0)
+    servo = observe(
+        observe(Servo(), seen_at(0.06, 0.0, 0.0), without), seen_at(0.049, 0, 1), without
+    )
+    assert servo.centring == (False, False)
+    begun = observe(Servo(), seen_at(0.06, 0.06, 0.0), CONFIG)
+    assert begun.forget_target().centring == (False, False)
+
+
+def test_a_target_that_creeps_is_not_left_at_the_border_of_the_dead_zone() -> None:
+    """0.5 degrees a second counts as standing."""
+
+    def median(config: FollowConfig) -> float:
+        run = fly(lambda t: (0.5 * t, -30.0, 50.0), seconds=40, config=config)
+        return float(np.median(run.errors[-900:]))
+
+    assert median(CONFIG) < 0.75 * median(replace(CONFIG, dead_zone_end=1.0))
+
+
 @pytest.mark.parametrize(("side", "sign"), [(0.9, 1.0), (0.1, -1.0)])
 def test_signs(side: float, sign: float) -> None:
     """Right of the middle: clockwise. Above the middle: gimbal up."""
