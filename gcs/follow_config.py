@@ -205,8 +205,8 @@ _ABOVE_ZERO = (
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "feed_forward", "dead_zone", "dead_zone_end", "quiet_deg_s", "forward_dead_zone",
-    "max_backward_m_s", "dead_time_s", "jump_per_s", "area_jump_per_s", "edge", "min_battery_percent",
-    "min_link_quality", "min_height_m", "max_distance_m",
+    "max_backward_m_s", "dead_time_s", "jump_per_s", "area_jump_per_s", "edge",
+    "min_battery_percent", "min_link_quality", "min_height_m", "max_distance_m",
 )  # fmt: skip
 _FRACTIONS = ("feed_forward", "clamp", "dead_zone_end", "min_link_quality", "stick_threshold")
 _ORDERED = (
