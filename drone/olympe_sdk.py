@@ -226,6 +226,7 @@ def import_olympe() -> Any:
         parent, _, child = name.rpartition(".")
         if parent in stubs:
             setattr(stubs[parent], child, stub)
+    first = "olympe" not in sys.modules
     collecting = gc.isenabled()
     gc.disable()  # it makes 300,000 objects that stay: a quarter of the time
     try:
@@ -245,8 +246,10 @@ def import_olympe() -> Any:
             gc.enable()
         for name in stubs:
             sys.modules.pop(name, None)
-    # Without this a full collection walks through all of them, in 130 ms, in the midst of a flight.
-    gc.freeze()
+    if first:
+        # Else a full collection walks through all of them, in 130 ms, in the midst of a flight.
+        gc.collect()
+        gc.freeze()
     log.update_config(_QUIET)
     # Its own state changes look through every module, its deprecated ones too, and so warn.
     warnings.filterwarnings("ignore", r"'olympe\..*' is deprecated", DeprecationWarning)

@@ -18,7 +18,7 @@ from model.crop import crop_region, mean_colour, region_of
 from model.decode import Decoder
 from model.errors import InputError
 from model.geometry import Float, Image
-from model.tracker import Tracker, TrackResult
+from model.tracker import Tracker
 
 ROUNDS = 10
 WARM_UP = 5
@@ -138,12 +138,10 @@ def learn_step(backend: Backend, clip: Clip) -> Callable[[int], object] | None:
         return None
     due = replace(first, memory=replace(first.memory, frames=backend.config.memory_frames))
     count = len(clip.frames)
-    region = region_of(first.box, backend.config, search=True)
 
     def step(index: int) -> object:
-        box = clip.boxes[index % count]
-        sure = TrackResult(box, 1.0, region)
-        return tracker.learn(replace(due, box=box), sure, clip.frames[index % count])
+        here = replace(due, box=clip.boxes[index % count])
+        return tracker.learn(here, 1.0, clip.frames[index % count])
 
     return step
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from model.evaluation.peers import PeerTracker
 
 STAGES = ("update", "learn", "engine", "host", "crop", "decode", "reference")
-"""`update` is the whole; `host` is all of it but the engine, `crop` and `decode` are its parts."""
+"""`update` is from a frame to its box; `host` is all of it but the engine, `crop` and `decode` are
+its parts. `learn` follows every so many boxes."""
 REAL_TIME_FPS = 140
 """What the paper calls real time, on a laptop's GPU."""
 CLIP_FRAMES = 40
@@ -144,7 +145,7 @@ def draw(report: Report, saved: Mapping[str, Any] | None = None) -> bytes:
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set(xlabel="ms a frame: median, p95, p99", title=report["name"])
+    axes.set(xlabel="ms a pass: median, p95, p99", title=report["name"])
     return as_svg(figure)
 
 

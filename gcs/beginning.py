@@ -73,6 +73,7 @@ def begin_target(
     passed = thin_out([frame for frame in later if frame is not newest], MAX_REPLAY)
     for frame in passed:
         target.update(frame.image)
+        target.learn()
     return Beginning(target, first, learnt, truth, len(passed))
 
 

@@ -23,9 +23,9 @@ class FollowConfig:
     """
 
     yaw_gain_per_s: float = 2.0
-    """Yaw rate for each degree of error beyond the dead zone."""
+    """Yaw rate for each degree of error, from the dead zone on."""
     pitch_gain_per_s: float = 2.0
-    """Gimbal pitch rate for each degree of error beyond the dead zone."""
+    """Gimbal pitch rate for each degree of error, from the dead zone on."""
     feed_forward: float = 1.0
     """Share of the target's own angular rate that is added, 0..1."""
     dead_zone: float = 0.05
@@ -201,10 +201,10 @@ _ABOVE_ZERO = (
     "full_gimbal_pitch_deg_s", "full_forward_m_s", "clamp", "slew_yaw_deg_s2",
     "slew_gimbal_pitch_deg_s2", "slew_forward_m_s2", "fov_deg", "measure_noise", "size_noise",
     "turn_noise_deg2_s3", "size_change_noise_s3", "drift_noise_deg2_s3", "response_s",
-    "command_age_ms", "low_frames", "regain_frames", "jump", "stick_threshold",
+    "command_age_ms", "dead_zone_end", "low_frames", "regain_frames", "jump", "stick_threshold",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "feed_forward", "dead_zone", "dead_zone_end", "quiet_deg_s", "forward_dead_zone",
+    "feed_forward", "dead_zone", "quiet_deg_s", "forward_dead_zone",
     "max_backward_m_s", "dead_time_s", "jump_per_s", "area_jump_per_s", "edge",
     "min_battery_percent", "min_link_quality", "min_height_m", "max_distance_m",
 )  # fmt: skip

@@ -58,6 +58,7 @@ class Loop:
         self.beat_ns = parts.clock()
         self._parts = parts
         self._target: Target | None = None
+        self._unteachable: Target | None = None
         self._truth: str | None = None
         self._frames = 0
         self._video = parts.feed.video
@@ -215,7 +216,7 @@ class Loop:
         answer = self._target.update(frame.image)
         ended = self._parts.clock()
         self._frames += 1
-        self._watch_engine(answer.refused)
+        self._watch_engine(answer)
         lost = answer.level is Level.LOST or self._parts.feed.video is not Video.LIVE
         if lost and self.session.phase is Phase.TRACKING:
             self._lose("the target is lost")
@@ -230,19 +231,20 @@ class Loop:
         self._parts.journal.note("lost", message)
 
     def _learn(self) -> None:
-        """Learn from the frame now that its box and command are out."""
+        """Learn from the frame now that its box and command are out; a failure costs no box."""
         reason = None if self._target is None else self._target.learn()
-        if reason is not None:
-            self._watch_engine(reason)
+        if reason is not None and self._target is not self._unteachable:
+            self._unteachable = self._target
+            self._parts.journal.note("learning_failed", reason)
 
-    def _watch_engine(self, refused: str | None) -> None:
-        if refused is not None:
+    def _watch_engine(self, answer: Answer) -> None:
+        if answer.refused is not None:
             self._parts.output.refused += 1
             if not self.refusing:
-                self._parts.journal.note("frame_refused", refused)
+                self._parts.journal.note("frame_refused", answer.refused)
         elif self.refusing:
             self._parts.journal.note("engine_recovered", "the engine answers again")
-        self.refusing = refused is not None
+        self.refusing = answer.refused is not None
 
     def _calm(self) -> None:
         """Hover, and let the controller forget: at stop, loss, and stale or ended video."""

@@ -62,7 +62,7 @@ class Aim:
         camera_ns: capture of the newest sighting.
         camera_yaw_deg, camera_pitch_deg: where the camera pointed then.
         said_yaw, said_pitch: whether telemetry said so; else it is summed from the commands.
-        fov_deg, frame_ratio: horizontal field of view, height over width.
+        fov_deg: horizontal field of view.
     """
 
     azimuth: Motion
@@ -75,7 +75,6 @@ class Aim:
     said_yaw: bool
     said_pitch: bool
     fov_deg: float
-    frame_ratio: float
 
 
 @dataclass(frozen=True)
@@ -139,13 +138,13 @@ def observe(servo: Servo, seen: Sighting, config: FollowConfig) -> Servo:
         elevations = _filter(aim.elevation, elevation, at, density, sd)
         sizes = _filter(aim.size, size, at, config.size_change_noise_s3, config.size_noise)
         drift = _filter(aim.drift, beyond, at, config.drift_noise_deg2_s3, YAW_SD_DEG)
-    ratio = seen.height_px / seen.width_px
     pose = (at, yaw, pitch, said_yaw, said_pitch)
     centring = (
-        _centring(servo.centring[0], box.cx / seen.width_px - 0.5, config),
+        # By the azimuth: past straight down a target in the picture's middle may lie behind.
+        _centring(servo.centring[0], turn * math.cos(math.radians(pitch)) / fov, config),
         _centring(servo.centring[1], box.cy / seen.height_px - 0.5, config),
     )
-    aimed = Aim(azimuths, elevations, sizes, drift, *pose, fov, ratio)
+    aimed = Aim(azimuths, elevations, sizes, drift, *pose, fov)
     return replace(servo, aim=aimed, centring=centring)
 
 

@@ -9,7 +9,7 @@ from model.crop import search_side_px, template_side_px
 from model.errors import BackendError, ShapeError
 from model.geometry import Box, Image
 from model.redetect import Search, search_frame
-from model.tracker import Tracker, TrackResult
+from model.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Target:
         self._state = tracker.init(frame, box)
         self._confidence = Confidence()
         self._search: Search | None = None
-        self._unlearned: tuple[TrackResult, Image] | None = None
+        self._unlearned: tuple[float, Image] | None = None
 
     @property
     def box(self) -> Box:
@@ -77,23 +77,24 @@ class Target:
         elif not self._confidence.streak:
             # A miss moves nothing: its box is noise, and the target is likelier near the last one.
             self._state = state
-            self._unlearned = result, image
+            self._unlearned = result.score, image
         return Answer(self.box, result.score, self._confidence.level)
 
     def learn(self) -> str | None:
         """Learn from the last answer, once it is out: now and then one more pass of the engine.
 
-        The next `update` does it where nobody did.
+        The next `update` does it where nobody did, and drops such a failure.
 
         Returns:
             why the engine failed, else None; the target is followed as before.
         """
         if self._unlearned is None:
             return None
-        (result, image), self._unlearned = self._unlearned, None
+        (score, image), self._unlearned = self._unlearned, None
         try:
-            self._state = self._tracker.learn(self._state, result, image)
+            self._state = self._tracker.learn(self._state, score, image)
         except BackendError as error:
+            self._state = self._tracker.skip_learning(self._state)
             return str(error)
         return None
 

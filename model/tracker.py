@@ -124,7 +124,7 @@ class Tracker:
             BackendError: the engine failed or a value is not finite; `state` stays good.
         """
         state, result = self.answer(state, image)
-        return self.learn(state, result, image), result
+        return self.learn(state, result.score, image), result
 
     def answer(self, state: TrackState, image: Image) -> tuple[TrackState, TrackResult]:
         """Find the target in the next frame: one pass of the search graph.
@@ -140,7 +140,7 @@ class Tracker:
         state = self._follow(state, chosen, region, image)
         return state, TrackResult(state.box, chosen.score, region)
 
-    def learn(self, state: TrackState, result: TrackResult, image: Image) -> TrackState:
+    def learn(self, state: TrackState, score: float, image: Image) -> TrackState:
         """Take in how the target looks in a frame that was answered.
 
         One pass of the template graph every `memory_frames` frames, where the answer is sure; to be
@@ -148,7 +148,7 @@ class Tracker:
 
         Args:
             state: as `answer` gave it.
-            result: what it gave beside.
+            score: of that answer.
             image: the same frame.
 
         Raises:
@@ -158,7 +158,7 @@ class Tracker:
             return state
         memory = replace(state.memory, frames=state.memory.frames + 1)
         height, width = image.shape[:2]
-        if not is_due(memory, state.box, result.score, (width, height), self.config):
+        if not is_due(memory, state.box, score, (width, height), self.config):
             return replace(state, memory=memory)
         seen = self._encode(image, state.box, state.padding)
         memory, template = take_in(memory, seen, self.config)
@@ -185,6 +185,12 @@ class Tracker:
         chosen = self._look(state, image, region, windowed=False)
         box = self._place(state.box, self._answer(state, chosen, region), chosen, image)
         return replace(state, box=box, glance=None), TrackResult(box, chosen.score, region)
+
+    def skip_learning(self, state: TrackState) -> TrackState:
+        """Leave out the look that is due, as after a failure; the next is due as ever."""
+        if state.memory is None:
+            return state
+        return replace(state, memory=replace(state.memory, frames=0))
 
     def look_otherwise(self, state: TrackState) -> TrackState:
         """Look for another mixture of how the target looked at first and lately."""

@@ -23,8 +23,8 @@ class FlightDynamics:
         expiry_s: age at which a command turns neutral.
         yaw_lag_s, gimbal_lag_s, velocity_lag_s: time constants of the three loops.
         most_yaw_deg_s, most_gimbal_deg_s, most_speed_m_s, most_climb_m_s: limits.
-        pitch_range_deg: travel of the gimbal. Nothing is drawn above the horizon; higher than -17
-            the picture would show ground from behind the camera there.
+        pitch_range_deg: travel of the gimbal. Nothing is drawn above the horizon. Higher than this,
+            or below 20 m, the picture would show ground from behind the camera there.
         height_range_m: lowest and highest flight.
         margin_m: the drone stays this far inside the edge of the world.
     """

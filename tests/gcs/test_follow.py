@@ -161,7 +161,7 @@ def test_a_correction_that_began_outside_the_dead_zone_ends_well_inside_it() -> 
     assert servo.centring == (True, False)
     servo = observe(servo, seen_at(0.02, -0.06, 0.1), CONFIG)
     assert servo.centring == (True, True)
-    servo = observe(servo, seen_at(-0.012, -0.02, 0.2), CONFIG)
+    servo = observe(servo, seen_at(-0.008, -0.02, 0.2), CONFIG)
     assert servo.centring == (False, True)
     servo = observe(servo, seen_at(0.049, 0.0, 0.3), CONFIG)
     assert servo.centring == (False, False)
@@ -172,6 +172,16 @@ def test_a_correction_that_began_outside_the_dead_zone_ends_well_inside_it() -> 
     assert servo.centring == (False, False)
     begun = observe(Servo(), seen_at(0.06, 0.06, 0.0), CONFIG)
     assert begun.forget_target().centring == (False, False)
+
+
+def test_a_target_beyond_straight_down_is_turned_to() -> None:
+    """It is near the picture's middle, and half a turn away."""
+    box = Box.from_centre(0.5 * WIDTH_PX, 0.8 * HEIGHT_PX, 40, 40)
+    telemetry = Telemetry(yaw_deg=0.0, gimbal_pitch_deg=-84.0, horizontal_fov_deg=FOV_DEG)
+    seen = Sighting(box, WIDTH_PX, HEIGHT_PX, START_NS, telemetry)
+    servo = replace(observe(Servo(), seen, CONFIG), last=RateCommand(issued_ns=START_NS - 10**9))
+    assert servo.centring[0]
+    assert abs(steer(servo, START_NS, CONFIG).yaw_deg_s) > 10.0
 
 
 def test_a_target_that_creeps_is_not_left_at_the_border_of_the_dead_zone() -> None:
@@ -318,6 +328,7 @@ def test_turns_do_not_depend_on_how_often_the_command_is_repeated() -> None:
         ({"clamp": 0.0}, "clamp"),
         ({"yaw_gain_per_s": math.nan}, "yaw_gain_per_s"),
         ({"dead_zone": 0.3}, "dead_zone 0.3 and forward_cone 0.25"),
+        ({"dead_zone_end": 0.0}, "dead_zone_end is 0: expected a value above 0"),
         ({"command_age_ms": 600.0}, "command_age_ms 600 and lost_age_ms 500"),
         ({"command_age_ms": 290.0}, "command_age_ms is 290"),
         ({"abandon_age_s": 0.4}, "lost_age_ms 500 and abandon_age_s 0.4"),

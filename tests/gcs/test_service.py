@@ -327,9 +327,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MemoryCli
         yield client, station
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.one_of(bodies, junk))
 def test_any_start_is_answered_or_refused(fuzzed: Any, body: Any) -> None:
     client, station = fuzzed

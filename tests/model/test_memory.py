@@ -120,7 +120,7 @@ def test_an_answer_does_not_learn_and_an_update_is_both() -> None:
     image = changing_scene(1)[0]
     answered, result = tracker.answer(start, image)
     assert answered.template is start.template
-    learned = tracker.learn(answered, result, image)
+    learned = tracker.learn(answered, result.score, image)
     assert not np.array_equal(learned.template.kernel_cls, start.template.kernel_cls)
     updated, same = tracker.update(start, image)
     assert same == result

@@ -77,14 +77,14 @@ class Camera(threading.Thread):
             if not receivers or self.frozen:
                 continue
             timestamp = int(time.monotonic() * RTP_CLOCK_HZ) & 0xFFFFFFFF
-            units = self._next(key)
+            units = self.next_units(key=key)
             for receiver in receivers:
                 try:
                     receiver.send(units, timestamp, self._extension, self.loss)
                 except OSError:
                     self.remove(receiver)
 
-    def _next(self, key: bool) -> list[bytes]:
+    def next_units(self, *, key: bool) -> list[bytes]:
         """NAL units of the next picture; a key picture where one is wanted."""
         if not self._encoded:
             return self._encoder.encode(next(self._pictures), key=key)

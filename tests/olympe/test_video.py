@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from drone.olympe_source import OlympeSource
 from tests.olympe import vmeta_values as expected
 from tests.olympe.loopback import IP, Video, wait_until
 from tests.olympe.pictures import BLOCK_PX, read_number
+from tests.olympe.rtsp import Camera
 
 
 @contextmanager
@@ -188,3 +190,18 @@ def resident_kib() -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     line = next(line for line in lines if line.startswith("VmRSS"))
     return int(line.split()[1])
+
+
+def test_a_camera_that_repeats_begins_anew_for_whoever_joins() -> None:
+    args = argparse.Namespace(
+        pictures="tests.olympe.pictures:numbered", width=640, height=360, fps=30, vmeta=False,
+        repeat=3,
+    )  # fmt: skip
+    camera = Camera(args)
+    first, second, third = (camera.next_units(key=key) for key in (True, False, False))
+    assert camera.next_units(key=False) == first
+    assert camera.next_units(key=False) == second
+    assert camera.next_units(key=True) == first
+    assert [any(unit[0] & 31 == 5 for unit in units) for units in (first, second, third)] == [
+        True, False, False,
+    ]  # fmt: skip

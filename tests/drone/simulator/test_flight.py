@@ -3,12 +3,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from drone.control import RateCommand
 from drone.errors import ControlError
-from drone.simulator.camera import CameraPose
+from drone.simulator.camera import CameraPose, PinholeCamera
 from drone.simulator.flight import CommandQueue, FlightDynamics, FlightState, Wind, fly
+from drone.simulator.streets import WORLD_M
 
 DYNAMICS = FlightDynamics()
 START = FlightState(CameraPose(100.0, 100.0, 40.0, 0.0, -60.0))
@@ -107,3 +109,23 @@ def test_wind_pushes_and_rolls_and_repeats_with_its_seed() -> None:
     pose = blown(1, 8.0)
     assert math.hypot(pose.x_m - 100, pose.y_m - 100) > 0.5
     assert 0 < abs(pose.roll_deg) < 10
+
+
+def behind_shown(pitch_deg: float) -> bool:
+    """Whether any ground of the world lies in the picture and behind the camera."""
+    line = np.linspace(0.0, WORLD_M, 60)
+    places = np.array([(x, y, 0.0) for x in line for y in line])
+    for place, yaw_deg in ((0.1, 225.0), (0.1, 180.0), (0.5, 0.0), (0.9, 45.0)):
+        pose = CameraPose(place * WORLD_M, place * WORLD_M, 40.0, yaw_deg, pitch_deg, 4.0)
+        camera = PinholeCamera(pose, 1280, 720, 69.0)
+        seen = places[:, :2] @ camera.plane_homography()[:, :2].T + camera.plane_homography()[:, 2]
+        behind = seen[:, 2] < 0
+        x, y = (seen[behind, axis] / seen[behind, 2] for axis in (0, 1))
+        if np.any((x >= 0) & (x < 1280) & (y >= 0) & (y < 720)):
+            return True
+    return False
+
+
+def test_no_ground_from_behind_is_drawn_above_the_horizon() -> None:
+    assert not behind_shown(DYNAMICS.pitch_range_deg[1])
+    assert behind_shown(-5.0)

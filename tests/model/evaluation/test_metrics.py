@@ -44,7 +44,7 @@ def count_cells(a: tuple[int, ...], b: tuple[int, ...]) -> float:
 WHOLE_BOX = st.tuples(st.integers(-8, 8), st.integers(-8, 8), st.integers(0, 9), st.integers(0, 9))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(WHOLE_BOX, WHOLE_BOX)
 def test_iou_equals_counted_cells(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     expected = count_cells(a, b)
@@ -54,7 +54,7 @@ def test_iou_equals_counted_cells(a: tuple[int, ...], b: tuple[int, ...]) -> Non
 PART_BOX = st.tuples(*[st.floats(-20, 20, width=16)] * 2, *[st.floats(0.5, 30, width=16)] * 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(PART_BOX, PART_BOX)
 def test_iou_equals_opencvs_intersection(a: tuple[float, ...], b: tuple[float, ...]) -> None:
     def rotated(box: tuple[float, ...]) -> tuple[tuple[float, float], tuple[float, float], float]:
@@ -218,7 +218,7 @@ def test_every_sequence_has_the_same_weight() -> None:
     assert (mean.sequences, mean.frames) == (2, 11)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.sampled_from(list(Convention)))
 def test_curves_fall_and_rise(seed: int, convention: Convention) -> None:
     rng = np.random.default_rng(seed)

@@ -189,7 +189,7 @@ def test_maps_of_different_shape_are_refused():
         elect([torch.zeros(1, 10, 5, 5), torch.zeros(2, 10, 5, 5)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 5), st.integers(1, 3), st.integers(0, 10_000))
 def test_values_are_at_least_one_and_winners_are_students(students, batch, seed):
     generator = torch.Generator().manual_seed(seed)
