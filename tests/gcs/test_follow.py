@@ -163,11 +163,11 @@ def test_a_correction_that_began_outside_the_dead_zone_ends_well_inside_it() -> 
     assert servo.centring == (True, True)
     servo = observe(servo, seen_at(-0.008, -0.02, 0.2), CONFIG)
     assert servo.centring == (False, True)
-    servo = observe(servo, seen_at(0.049, 0.0, 0.3), CONFIG)
+    servo = observe(servo, seen_at(0.042, 0.0, 0.3), CONFIG)
     assert servo.centring == (False, False)
     without = replace(CONFIG, dead_zone_end=1.0)
     servo = observe(
-        observe(Servo(), seen_at(0.06, 0.0, 0.0), without), seen_at(0.049, 0, 1), without
+        observe(Servo(), seen_at(0.06, 0.0, 0.0), without), seen_at(0.042, 0, 1), without
     )
     assert servo.centring == (False, False)
     begun = observe(Servo(), seen_at(0.06, 0.06, 0.0), CONFIG)
