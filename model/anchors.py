@@ -7,6 +7,9 @@ import numpy as np
 from model.config import TrackerConfig
 from model.geometry import Float
 
+Centred = tuple[float, float, float, float]
+"""cx, cy, w, h; search-region px, origin at the region's centre."""
+
 
 def base_anchors(config: TrackerConfig) -> Float:
     """Return the anchor shapes of one cell.
@@ -47,3 +50,15 @@ def make_anchors(config: TrackerConfig, score_size: int | None = None) -> Float:
     anchors[..., 2] = shapes[:, 0, None, None]
     anchors[..., 3] = shapes[:, 1, None, None]
     return anchors.reshape(-1, 4)
+
+
+def anchor_iou(anchors: Float, box: Centred) -> Float:
+    """IoU of each anchor (N, 4) cx, cy, w, h with one box in the same frame: (N,) float32."""
+    cx, cy, w, h = box
+    half = anchors[:, 2:] / 2
+    x0 = np.maximum(anchors[:, 0] - half[:, 0], cx - w / 2)
+    x1 = np.minimum(anchors[:, 0] + half[:, 0], cx + w / 2)
+    y0 = np.maximum(anchors[:, 1] - half[:, 1], cy - h / 2)
+    y1 = np.minimum(anchors[:, 1] + half[:, 1], cy + h / 2)
+    inter = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
+    return np.asarray(inter / (anchors[:, 2] * anchors[:, 3] + w * h - inter), np.float32)

@@ -45,6 +45,9 @@ class TrackerConfig:
     known: 0 not at all, as published; 1 wholly. The sides, in the logarithm."""
     centre_calibration: float = 0.0
     """The same for the centre, which some targets' answers lie beside: 0 as published, 1 wholly."""
+    vote_iou: float = 0.0
+    """Boxes that overlap the chosen one by this IoU or more are averaged with it, each with the
+    weight of its score: 0 none, as published."""
     template_memory: float = 0.0
     """Share of the template that is what the target looked like lately: 0 as published, the first
     frame alone; below 1, so that a part of the first frame stays for good."""
@@ -66,7 +69,7 @@ class TrackerConfig:
         for name in ("template_px", "search_px", "score_size", "stride", "memory_frames"):
             _need(name, getattr(self, name), getattr(self, name) > 0, "a whole number above 0")
         shares = ("window_influence", "size_lr", "memory_rate", "memory_score")
-        for name in (*shares, "shape_calibration", "centre_calibration"):
+        for name in (*shares, "shape_calibration", "centre_calibration", "vote_iou"):
             _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
         fits = 0.0 <= self.scale_dither <= 0.5
         _need("scale_dither", self.scale_dither, fits, "0..0.5")

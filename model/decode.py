@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.anchors import make_anchors
+from model.anchors import anchor_iou, make_anchors
 from model.config import TrackerConfig
 from model.errors import BackendError, ShapeError
 from model.geometry import Float
+
+VOTE_POWER = 4
+"""Weight of a vote: its penalised score to this power."""
 
 
 class Candidate(NamedTuple):
@@ -117,9 +120,25 @@ class Decoder:
             ranked *= 1.0 - self.config.window_influence
             ranked += self._windowed
         best = int(np.argmax(ranked))
-        dx, dy, w, h = (float(v) for v in boxes[:, best])
+        dx, dy, w, h = (float(v) for v in self._elect(boxes, penalty * scores, best))
         chosen = Candidate(dx, dy, w, h, float(scores[best]), float(penalty[best]))
         # argmax of an array that holds a NaN is that NaN's place, so this catches every one.
         if not (np.isfinite(ranked[best]) and np.all(np.isfinite(chosen))):
             raise BackendError("the engine answered with values that are not finite")
         return chosen
+
+    def _elect(self, boxes: Float, scores: Float, best: int) -> Float:
+        """The chosen box, or the weighted mean of those that agree with it (box voting).
+
+        The scores say where the target is; each anchor's box errs in its own way (Gidaris and
+        Komodakis, Object detection via a multi-region and semantic segmentation-aware CNN, 2015).
+        """
+        box = boxes[:, best]
+        if self.config.vote_iou == 0:
+            return box
+        cx, cy, w, h = (float(v) for v in box)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            agree = anchor_iou(boxes.T, (cx, cy, w, h)) >= self.config.vote_iou
+        votes = scores[agree] ** VOTE_POWER
+        total = votes.sum()
+        return np.asarray(boxes[:, agree] @ votes / total) if total > 0 else box

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from model.anchors import make_anchors
+from model.anchors import Centred, make_anchors
 from model.geometry import Image
 from model.training.augment import (
     Light,
@@ -23,7 +23,7 @@ from model.training.augment import (
 from model.training.config import TrainConfig
 from model.training.night import NightScene, sample_scene
 from model.training.store import Crop, CropStore, Numbers, members
-from model.training.targets import Centred, make_targets
+from model.training.targets import make_targets
 
 _LEAST_PSEUDO_PX = 12.0
 Sample = dict[str, npt.NDArray[np.generic]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model.anchors import Centred, anchor_iou
 from model.geometry import Float
 from model.training.config import PairConfig
 
@@ -19,8 +20,6 @@ CANDIDATE = -2
 _TOUCH_IOU = 0.05
 
 Labels = npt.NDArray[np.int8]
-Centred = tuple[float, float, float, float]
-"""cx, cy, w, h; search-region px, origin at the region's centre."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,6 @@ class AnchorTargets:
     labels: Labels
     deltas: Float
     weights: Float
-
-
-def anchor_iou(anchors: Float, box: Centred) -> Float:
-    """IoU of each anchor (N, 4) cx, cy, w, h with one box in the same frame: (N,) float32."""
-    cx, cy, w, h = box
-    half = anchors[:, 2:] / 2
-    x0 = np.maximum(anchors[:, 0] - half[:, 0], cx - w / 2)
-    x1 = np.minimum(anchors[:, 0] + half[:, 0], cx + w / 2)
-    y0 = np.maximum(anchors[:, 1] - half[:, 1], cy - h / 2)
-    y1 = np.minimum(anchors[:, 1] + half[:, 1], cy + h / 2)
-    inter = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
-    return np.asarray(inter / (anchors[:, 2] * anchors[:, 3] + w * h - inter), np.float32)
 
 
 def encode_boxes(anchors: Float, box: Centred) -> Float:

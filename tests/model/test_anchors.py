@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.anchors import base_anchors, make_anchors
+from model.anchors import anchor_iou, base_anchors, make_anchors
 from model.config import TrackerConfig
 
 
@@ -28,3 +28,8 @@ def test_a_smaller_map_for_training() -> None:
     assert anchors.shape == (5 * 17 * 17, 4)
     assert anchors[:, 0].min() == -64
     assert anchors[:, 0].max() == 64
+
+
+def test_iou_by_hand() -> None:
+    anchors = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [20, 0, 10, 10]], np.float32)
+    np.testing.assert_allclose(anchor_iou(anchors, (0, 0, 10, 10)), [1, 50 / 150, 0], rtol=1e-6)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from model.config import TrackerConfig
-from model.decode import Decoder, decode_boxes, hanning_window, shape_penalty, target_scores
+from model.decode import (
+    VOTE_POWER,
+    Decoder,
+    decode_boxes,
+    hanning_window,
+    shape_penalty,
+    target_scores,
+)
 from model.errors import BackendError, ShapeError
 from model.geometry import Float
 
@@ -79,19 +87,47 @@ def test_of_two_equal_peaks_the_window_favours_the_middle_and_its_absence_does_n
     assert decoder.select(cls, loc, 64, 64, windowed=False).dx == pytest.approx(-72)
 
 
+def test_boxes_that_agree_are_averaged_by_their_scores() -> None:
+    cls, loc = maps(2, 10, 10)
+    # A neighbour that says the same place, 4 px to the right; one that is sure of another place.
+    cls[2, 10, 11], cls[7, 10, 11] = 0.0, 0.0
+    loc[2, 10, 11] = -4 / 64
+    cls[2, 10, 2], cls[7, 10, 2] = 0.0, 5.9
+    alone = Decoder(CONFIG).select(cls, loc, 64, 64)
+    voted = Decoder(replace(CONFIG, vote_iou=0.7)).select(cls, loc, 64, 64)
+    assert (alone.dx, alone.dy, alone.w, alone.h) == pytest.approx((0, 0, 64, 64))
+    first, second = voted_weight(6.0), voted_weight(0.0)
+    assert voted.dx == pytest.approx(4 * second / (first + second), rel=1e-3)
+    assert (voted.dy, voted.w, voted.h) == pytest.approx((0, 64, 64))
+    assert (voted.score, voted.penalty) == (alone.score, alone.penalty)
+
+
+def voted_weight(logit: float) -> float:
+    return (1 / (1 + math.exp(-logit))) ** VOTE_POWER
+
+
+def test_a_box_that_nothing_agrees_with_stands_alone() -> None:
+    cls, loc = maps(2, 10, 10)
+    loc[17, 10, 10] = 2.0  # the height, 7.4 times as large as any neighbour's
+    alone = Decoder(CONFIG).select(cls, loc, 64, 64)
+    assert Decoder(replace(CONFIG, vote_iou=0.7)).select(cls, loc, 64, 64) == pytest.approx(alone)
+
+
+@pytest.mark.parametrize("vote_iou", [0.0, 0.7])
 @pytest.mark.parametrize("channel", [0, 7])
-def test_values_that_are_not_finite_are_refused(channel: int) -> None:
+def test_values_that_are_not_finite_are_refused(channel: int, vote_iou: float) -> None:
     cls, loc = maps(2, 10, 10)
     cls[channel, 3, 3] = np.nan
     with pytest.raises(BackendError, match="not finite"):
-        Decoder(CONFIG).select(cls, loc, 64, 64)
+        Decoder(replace(CONFIG, vote_iou=vote_iou)).select(cls, loc, 64, 64)
 
 
-def test_a_delta_that_overflows_is_refused() -> None:
+@pytest.mark.parametrize("vote_iou", [0.0, 0.7])
+def test_a_delta_that_is_not_finite_is_refused(vote_iou: float) -> None:
     cls, loc = maps(2, 10, 10)
     loc[12, 10, 10] = np.nan
     with pytest.raises(BackendError, match="not finite"):
-        Decoder(CONFIG).select(cls, loc, 64, 64)
+        Decoder(replace(CONFIG, vote_iou=vote_iou)).select(cls, loc, 64, 64)
 
 
 def test_maps_of_another_size_are_refused() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.anchors import make_anchors
+from model.anchors import anchor_iou, make_anchors
 from model.config import TrackerConfig
 from model.decode import decode_boxes
 from model.training.config import PairConfig
@@ -12,18 +12,12 @@ from model.training.targets import (
     IGNORED,
     NEGATIVE,
     POSITIVE,
-    anchor_iou,
     encode_boxes,
     make_targets,
 )
 
 ANCHORS = make_anchors(TrackerConfig(), 17)
 RANDOM_ONLY = PairConfig(hard_negatives=0.0)
-
-
-def test_iou_by_hand() -> None:
-    anchors = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [20, 0, 10, 10]], np.float32)
-    np.testing.assert_allclose(anchor_iou(anchors, (0, 0, 10, 10)), [1, 50 / 150, 0], rtol=1e-6)
 
 
 def test_deltas_by_hand() -> None:
