@@ -235,7 +235,7 @@ class Loop:
         reason = None if self._target is None else self._target.learn()
         if reason is not None and self._target is not self._unteachable:
             self._unteachable = self._target
-            self._parts.journal.note("learning_failed", reason)
+            self._parts.journal.note("learning_failed", f"a new look was not learned: {reason}")
 
     def _watch_engine(self, answer: Answer) -> None:
         if answer.refused is not None:

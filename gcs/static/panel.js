@@ -47,6 +47,7 @@ const TOLD = {
   log_failed: ["Flight log failed", "bad"],
   frame_refused: ["Engine failed", "bad"],
   engine_recovered: ["Engine", "good"],
+  learning_failed: ["Engine", "warn"],
   override: ["By hand", "warn"],
   control_released: ["Control released", "warn"],
   control_failed: ["Vehicle", "bad"],
