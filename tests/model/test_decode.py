@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.anchors import anchor_iou
 from model.config import TrackerConfig
 from model.decode import (
     VOTE_POWER,
@@ -104,6 +105,24 @@ def test_boxes_that_agree_are_averaged_by_their_scores() -> None:
 
 def voted_weight(logit: float) -> float:
     return (1 / (1 + math.exp(-logit))) ** VOTE_POWER
+
+
+@pytest.mark.parametrize("vote_iou", [0.3, 0.7, 0.95])
+def test_every_box_that_agrees_has_a_vote(vote_iou: float) -> None:
+    """Against the plain sum over all boxes, on maps whose boxes lie anywhere."""
+    rng = np.random.default_rng(3)
+    decoder = Decoder(replace(CONFIG, vote_iou=vote_iou))
+    for _ in range(20):
+        cls = rng.normal(0, 2, (10, 21, 21)).astype(np.float32)
+        loc = rng.normal(0, 0.5, (20, 21, 21)).astype(np.float32)
+        alone = Decoder(CONFIG).select(cls, loc, 60, 40)
+        boxes = decode_boxes(loc.reshape(4, -1), decoder.anchors)
+        scores = target_scores(cls.reshape(2, -1))
+        scores = scores * shape_penalty(boxes[2], boxes[3], 60, 40, CONFIG)
+        agree = anchor_iou(boxes.T, alone[:4]) >= vote_iou
+        weights = scores[agree].astype(np.float64) ** VOTE_POWER
+        wanted = (boxes[:, agree] * weights).sum(1) / weights.sum()
+        assert decoder.select(cls, loc, 60, 40)[:4] == pytest.approx(wanted, rel=1e-4, abs=1e-3)
 
 
 def test_a_box_that_nothing_agrees_with_stands_alone() -> None:
