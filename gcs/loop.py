@@ -58,7 +58,7 @@ class Loop:
         self.beat_ns = parts.clock()
         self._parts = parts
         self._target: Target | None = None
-        self._unteachable: Target | None = None
+        self._learning_failed = False
         self._truth: str | None = None
         self._frames = 0
         self._video = parts.feed.video
@@ -167,7 +167,7 @@ class Loop:
             raise NoVideoError("there is no picture to track in: the video has ended")
         begun = begin_target(request, parts.history, parts.tracker, parts.confidence)
         self.session, self._target, self._truth = session, begun.target, begun.truth
-        self._frames = 0
+        self._frames, self._learning_failed = 0, False
         flight_id = parts.output.begin_flight(begun.frame, begun.box, begun.truth)
         number, box = begun.frame.number, list(begun.box)
         parts.journal.note(
@@ -233,8 +233,8 @@ class Loop:
     def _learn(self) -> None:
         """Learn from the frame now that its box and command are out; a failure costs no box."""
         reason = None if self._target is None else self._target.learn()
-        if reason is not None and self._target is not self._unteachable:
-            self._unteachable = self._target
+        if reason is not None and not self._learning_failed:
+            self._learning_failed = True
             self._parts.journal.note("learning_failed", f"a new look was not learned: {reason}")
 
     def _watch_engine(self, answer: Answer) -> None:

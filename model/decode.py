@@ -115,12 +115,12 @@ class Decoder:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             boxes = decode_boxes(loc.reshape(4, count), self.anchors)
             penalty = shape_penalty(boxes[2], boxes[3], ref_w, ref_h, self.config)
-        ranked = penalty * scores
+        ranked = penalised = penalty * scores
         if windowed:
-            ranked *= 1.0 - self.config.window_influence
+            ranked = penalised * (1.0 - self.config.window_influence)
             ranked += self._windowed
         best = int(np.argmax(ranked))
-        dx, dy, w, h = (float(v) for v in self._elect(boxes, penalty * scores, best))
+        dx, dy, w, h = (float(v) for v in self._elect(boxes, penalised, best))
         chosen = Candidate(dx, dy, w, h, float(scores[best]), float(penalty[best]))
         # argmax of an array that holds a NaN is that NaN's place, so this catches every one.
         if not (np.isfinite(ranked[best]) and np.all(np.isfinite(chosen))):
