@@ -179,6 +179,10 @@ class OptimConfig:
     """Weight of the classification loss."""
     loc_weight: float = 1.2
     """Weight of the regression loss."""
+    statistics: str = "batch"
+    """Batch norm of the parts that train: with the statistics of each `batch`, or with those that
+    the network came with, `frozen`, as it runs in flight. A trained network that goes on in small
+    batches needs `frozen`: else it learns to lean on the other pairs of its batch."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -190,6 +194,8 @@ class OptimConfig:
             _need(f"optim.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or above")
         _need("optim.steps", self.steps, self.steps >= 1, "1 or more")
         _need("optim.ema", self.ema, 0 <= self.ema < 1, "0 or above, below 1")
+        fits = self.statistics in ("batch", "frozen")
+        _need("optim.statistics", self.statistics, fits, "batch or frozen")
 
 
 @dataclass(frozen=True)

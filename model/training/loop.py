@@ -21,7 +21,13 @@ from model.nets.baselines import Network, build_baseline
 from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint, take_over
 from model.training.config import TrainConfig
 from model.training.losses import base_losses
-from model.training.optim import Schedule, WeightAverage, make_optimizer, set_learning_rate
+from model.training.optim import (
+    Schedule,
+    WeightAverage,
+    make_optimizer,
+    set_learning_rate,
+    set_training_mode,
+)
 from model.training.pairs import PairDataset
 from model.training.runs import Clock, RunLog, Stretch, autocast, make_loader, seed_everything
 from model.training.sources import DataReport
@@ -156,7 +162,7 @@ def _train(
     log = RunLog(latest.parent) if team.rank == 0 else None
     bar = tqdm(loader, initial=state.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []
-    net.train()
+    set_training_mode(state.net, config.optim.statistics)
     try:
         for batch in bar:
             progress = _agree(schedule.progress(state.step, clock.elapsed_s()), team)

@@ -54,7 +54,7 @@ class StudentsConfig:
     baseline: str = "alexnet"
     """Name of the students' network."""
     parts: Parts = "backbone"
-    """What trains: `backbone` (paper), `release` or `all`."""
+    """What trains: `backbone` (paper), `release`, `upper` or `all`."""
     epoch_steps: int = 500
     """Steps after which wins are counted, and maps and crops drawn."""
 

@@ -26,13 +26,13 @@ from model.training.loop import Team, TrainingError, join_team
 from model.training.mutual_config import MutualConfig
 from model.training.mutual_step import Batch, RoomStep, room_step
 from model.training.night_teacher import NightTeacher
-from model.training.optim import Schedule, set_learning_rate
+from model.training.optim import Schedule, set_learning_rate, set_training_mode
 from model.training.pairs import PairDataset
 from model.training.pictures import PictureLog
 from model.training.runs import Clock, Stretch, make_loader, seed_everything
 from model.training.sources import DataReport
 from model.training.store import build_store
-from model.training.students import Student, make_student, set_training_mode
+from model.training.students import Student, make_student
 
 KIND = "mutual"
 AVERAGE_FILE = "student_average.pt"
@@ -213,7 +213,7 @@ def _train(
     bar = tqdm(loader, initial=room.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []
     for student in room.students:
-        set_training_mode(student.net)
+        set_training_mode(student.net, settings.optim.statistics)
     try:
         for raw in bar:
             progress = _agree(schedule.progress(room.step, clock.elapsed_s()), team)

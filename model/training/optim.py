@@ -39,6 +39,22 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
+def set_training_mode(net: nn.Module, statistics: str = "batch") -> None:
+    """Training mode for the modules whose weights train; frozen ones keep their statistics.
+
+    Args:
+        net: changed in place.
+        statistics: `batch` normalises the parts that train by each batch and follows it with the
+            running statistics; `frozen` normalises by the running statistics, which stay.
+    """
+    net.train()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d) and (
+            statistics == "frozen" or not module.weight.requires_grad
+        ):
+            module.eval()
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Linear warm-up, then a cosine over steps, or over elapsed time where the time is limited."""

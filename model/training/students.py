@@ -99,11 +99,3 @@ def answer_pairs(
 def _lower_is_frozen(net: SiamRPN) -> bool:
     layers = (net.backbone.layer1, net.backbone.layer2)
     return not any(p.requires_grad for layer in layers for p in layer.parameters())
-
-
-def set_training_mode(net: Network) -> None:
-    """Training mode for the modules whose weights train; frozen ones keep their statistics."""
-    net.train()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d) and not module.weight.requires_grad:
-            module.eval()

@@ -26,7 +26,7 @@ from model.training.objective import (
     kd_losses,
     total_loss,
 )
-from model.training.students import set_training_mode
+from model.training.optim import set_training_mode
 
 _POSITIVES, _NEGATIVES = 16, 48
 
@@ -85,7 +85,7 @@ def measure(
     for student in theirs.students:
         student.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     for student in (*ours.students, *theirs.students):
-        set_training_mode(student.net)
+        set_training_mode(student.net, config.train.optim.statistics)
 
     def reference() -> None:
         reference_step(theirs, loose, pairs, plain)

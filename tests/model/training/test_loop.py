@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,17 @@ def test_a_checkpoint_holds_what_others_read(root: Path, tmp_path: Path) -> None
     assert TrainConfig.from_mapping(content["config"]) == make_config(1)
     with pytest.raises(InputError, match="--resume"):
         run_training(make_config(1), root, tmp_path / "run", device=CPU)
+
+
+@pytest.mark.parametrize("statistics", ["batch", "frozen"])
+def test_statistics_stay_where_they_are_frozen(root: Path, tmp_path: Path, statistics: str) -> None:
+    config = make_config(1)
+    config = replace(config, optim=replace(config.optim, statistics=statistics))
+    latest = run_training(config, root, tmp_path / "run", device=CPU)
+    state = load_checkpoint(latest)["raw_state_dict"]
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    moved = any(bool(mean.abs().sum() > 0) for mean in means)
+    assert moved == (statistics == "batch")
 
 
 def test_a_backbone_is_taken_over(tmp_path: Path) -> None:

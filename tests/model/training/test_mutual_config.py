@@ -69,6 +69,7 @@ def test_it_survives_a_checkpoint():
         ({"students": {"losses": []}}, "students.losses"),
         ({"students": {"baseline": "resnet50"}}, "students.baseline"),
         ({"students": {"parts": "head"}}, "students.parts"),
+        ({"optim": {"statistics": "none"}}, "optim.statistics"),
         ({"students": {"epoch_steps": 0}}, "students.epoch_steps"),
         ({"teacher": {"enhancer": "sun"}}, "teacher.enhancer"),
         ({"teacher": {"sees": "stars"}}, "teacher.sees"),

@@ -14,7 +14,8 @@ from model.training.mutual_config import MutualConfig
 from model.training.mutual_loop import make_room
 from model.training.mutual_step import room_losses, room_step, teacher_answers
 from model.training.night_teacher import NightTeacher
-from model.training.students import make_student, set_training_mode
+from model.training.optim import set_training_mode
+from model.training.students import make_student
 
 MAP = 9  # of a search region of 191 px
 ANCHORS = 5 * MAP * MAP

@@ -11,7 +11,8 @@ from model.errors import ConfigError
 from model.nets.alexnet import AlexNet
 from model.nets.baselines import build_baseline, run_pairs
 from model.training.config import OptimConfig
-from model.training.students import answer_pairs, make_student, select_parts, set_training_mode
+from model.training.optim import set_training_mode
+from model.training.students import answer_pairs, make_student, select_parts
 
 
 @pytest.fixture
@@ -55,6 +56,23 @@ def test_frozen_parts_keep_their_statistics(net):
     net(torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 159, 159) * 255)
     assert torch.equal(net.rpn_head.cls.conv_search[1].running_mean, before)
     assert not torch.equal(net.backbone.stem[1].running_mean, moved)
+
+
+def test_frozen_statistics_stay_where_the_weights_train(net):
+    select_parts(net, "all")
+    set_training_mode(net, "frozen")
+    z, x = torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 159, 159) * 255
+    before = {n: b.clone() for n, b in net.named_buffers()}
+    alone = net(z[:1], x[:1])[0]
+    together = net(z, x)[0]
+    # As in flight: no pair sees another.
+    torch.testing.assert_close(alone[0], together[0], rtol=1e-3, atol=1e-3)
+    assert all(torch.equal(b, before[n]) for n, b in net.named_buffers())
+    together.sum().backward()
+    norm = net.backbone.stem[1]
+    assert norm.weight.grad.abs().sum() > 0
+    set_training_mode(net, "batch")
+    assert not torch.allclose(net(z[:1], x[:1])[0][0], net(z, x)[0][0])
 
 
 def test_the_optimiser_holds_what_trains(net):
