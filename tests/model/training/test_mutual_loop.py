@@ -94,6 +94,24 @@ def test_resuming_gives_the_same_curve_wins_and_files(root, tmp_path):
     assert list((whole / "tensorboard").iterdir())
 
 
+@pytest.mark.parametrize("statistics", ["batch", "frozen"])
+def test_students_keep_the_statistics_that_are_frozen(root, tmp_path, statistics):
+    values = settings(1)
+    values["optim"] = {**values.get("optim", {}), "statistics": statistics}
+    values["students"] = {**values["students"], "parts": "all"}
+    run_mutual(
+        MutualConfig.from_mapping(values), root, tmp_path / "run",
+        teacher=teacher_of(root), init=root / "baseline.pt", device=CPU, cache=tmp_path / "crops",
+    )  # fmt: skip
+    before = load_checkpoint(root / "baseline.pt")["state_dict"]
+    for student in load_checkpoint(tmp_path / "run" / "latest.pt")["students"]:
+        state = student["raw_state_dict"]
+        names = [n for n in state if n.endswith(("running_mean", "running_var"))]
+        moved = any(not torch.equal(state[n], before[n]) for n in names)
+        assert moved == (statistics == "batch")
+        assert any(not torch.equal(state[n], before[n]) for n in state if n.endswith(".weight"))
+
+
 def test_a_checkpoint_of_other_students_is_refused(root, tmp_path):
     save_checkpoint(
         tmp_path / "run" / "latest.pt", {"kind": "mutual", "students": [{"name": "l2"}]}
