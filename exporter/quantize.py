@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.calibration import PairOfCrops
+from exporter.rounding import Array, input_moments, is_plain, round_weights
 from model.errors import MissingExtraError, ShapeError
 
 if TYPE_CHECKING:
@@ -76,11 +78,7 @@ class _Feeds:
     """Hands the calibration crops to ONNX Runtime, one at a time."""
 
     def __init__(self, template: onnx.ModelProto, pairs: Sequence[PairOfCrops]) -> None:
-        import onnxruntime
-
-        self._encode = onnxruntime.InferenceSession(
-            template.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
+        self._encode = _session(template)
         self._pairs = iter(pairs)
 
     def get_next(self) -> dict[str, Any] | None:
@@ -93,6 +91,114 @@ class _Feeds:
         return {"x": x[None], "kernel_cls": kernel_cls, "kernel_loc": kernel_loc}
 
 
+def _session(graph: onnx.ModelProto) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+
+def _inner(
+    graph: onnx.ModelProto, feeds: _Feeds, names: list[str]
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Run the graph on all crops and give the named tensors."""
+    import onnx
+
+    open_graph = onnx.ModelProto()
+    open_graph.CopyFrom(graph)
+    open_graph.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
+    session = _session(open_graph)
+    while (feed := feeds.get_next()) is not None:
+        yield session.run(names, feed)
+
+
+class _Parts:
+    """A graph with its nodes and tensors by name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.nodes = list(model.graph.node)
+        self.makers = {out: n for n in self.nodes for out in n.output}
+        self._tensors = {w.name: w for w in model.graph.initializer}
+
+    def array(self, name: str) -> NDArray[Any]:
+        import onnx
+
+        return onnx.numpy_helper.to_array(self._tensors[name])
+
+    def put(self, name: str, values: NDArray[Any]) -> None:
+        import onnx
+
+        self._tensors[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
+
+    def is_rectified(self, name: str) -> bool:
+        """Say whether a tensor comes out of a ReLU, pooled or not."""
+        made = self.makers.get(name)
+        while made is not None and made.op_type == "MaxPool":
+            made = self.makers.get(made.input[0])
+        return made is not None and made.op_type == "Relu"
+
+    def lower(self, quantizer: onnx.NodeProto, by: NDArray[np.float32]) -> None:
+        """Subtract a constant from what a node quantises."""
+        import onnx
+
+        name = quantizer.input[0]
+        self.model.graph.initializer.append(onnx.numpy_helper.from_array(by, f"{name}_half"))
+        node = onnx.helper.make_node(
+            "Sub", [name, f"{name}_half"], [f"{name}_lowered"], f"lower_{name}"
+        )
+        quantizer.input[0] = node.output[0]
+        self.nodes.insert(self.nodes.index(quantizer), node)
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(self.nodes)
+
+
+def _improve(
+    exact: onnx.ModelProto, small: onnx.ModelProto, moments: Mapping[str, Array]
+) -> onnx.ModelProto:
+    """Round the weights with `round_weights` and give each activation the whole of its 8 bits.
+
+    Behind a ReLU symmetric int8 holds 0..127 alone, half of its grid. There half of the range is
+    subtracted and given back in the bias of the convolution behind, which is exact, since that
+    convolution does not pad.
+
+    Args:
+        exact: the float graph that `small` was made from.
+        small: changed.
+        moments: `input_moments` of the convolutions to do this for.
+    """
+    parts, floats = _Parts(small), _Parts(exact)
+    source = {n.name: floats.array(n.input[1]) for n in floats.nodes if n.name in moments}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for conv in [n for n in parts.nodes if n.op_type == "Conv"]:
+        restored = parts.makers.get(conv.input[0])
+        if restored is not None and restored.op_type == "DequantizeLinear":
+            readers.setdefault(restored.input[0], []).append(conv)
+        if conv.name in moments:
+            quantised, scale = parts.makers[conv.input[1]].input[:2]
+            weights = round_weights(source[conv.name], parts.array(scale), moments[conv.name])
+            parts.put(quantised, weights)
+    for levels, convolutions in readers.items():
+        quantizer = parts.makers[levels]
+        activation, scale = quantizer.input[:2]
+        ours = all(conv.name in moments for conv in convolutions)
+        if not (ours and parts.is_rectified(activation)):
+            continue
+        step = parts.array(scale) * np.float32(127 / 255)
+        half = np.asarray(CENTRE * step, np.float32)
+        parts.put(scale, step)
+        parts.lower(quantizer, half)
+        for conv in convolutions:
+            quantised, steps = parts.makers[conv.input[1]].input[:2]
+            sums = parts.array(quantised).sum((1, 2, 3), dtype=np.float64) * parts.array(steps)
+            bias = parts.array(conv.input[2]) + half * sums
+            parts.put(conv.input[2], bias.astype(np.float32))
+    return small
+
+
 def quantize(
     template: onnx.ModelProto, search: onnx.ModelProto, pairs: Sequence[PairOfCrops]
 ) -> onnx.ModelProto:
@@ -101,9 +207,10 @@ def quantize(
     The convolutions of the backbone and the two that adapt its features are quantised, per channel
     and symmetric, as TensorRT asks: weights, and the inputs behind the ReLU. Their outputs before
     it are not, since the negative values, which it drops, would take most of the range: that
-    tripled the largest error of the box maps. The cross-correlations, whose weights are the
-    template, and the 1x1 convolutions behind them stay float: they take a hundredth of the work
-    and would make most of the error.
+    tripled the largest error of the box maps. ONNX Runtime places the nodes; `_improve`
+    rounds the weights and widens the grid. The cross-correlations, whose weights
+    are the template, and the 1x1 convolutions behind them stay float: they take a hundredth of the
+    work and would make most of the error.
 
     Args:
         template: fp32 graph, for the kernels.
@@ -120,6 +227,7 @@ def quantize(
     import onnx
 
     centred = centre_input(search)
+    left_out = _from_correlation(centred)
     exact = {CENTRED: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -133,7 +241,7 @@ def quantize(
                 _Feeds(template, pairs),
                 quant_format=q.QuantFormat.QDQ,
                 op_types_to_quantize=["Conv"],
-                nodes_to_exclude=_from_correlation(centred),
+                nodes_to_exclude=left_out,
                 per_channel=True,
                 activation_type=q.QuantType.QInt8,
                 weight_type=q.QuantType.QInt8,
@@ -147,7 +255,15 @@ def quantize(
             )
         finally:
             logging.getLogger().removeFilter(_without_advice)
-        return onnx.load(target)
+        small = onnx.load(target)
+    plain = [
+        n.name
+        for n in centred.graph.node
+        if n.op_type == "Conv" and n.name not in left_out and is_plain(n)
+    ]
+    feeds = _Feeds(template, pairs)
+    moments = input_moments(centred, plain, lambda names: _inner(centred, feeds, names))
+    return _improve(centred, small, moments)
 
 
 def _without_advice(record: logging.LogRecord) -> bool:
