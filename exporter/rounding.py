@@ -55,6 +55,8 @@ def input_moments(
 
     wanted = set(convolutions)
     nodes = [n for n in graph.graph.node if n.name in wanted]
+    if not nodes:
+        return {}
     kernels = {
         w.name: onnx.numpy_helper.to_array(w).shape[-1]
         for w in graph.graph.initializer
