@@ -47,8 +47,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelFileError(f"weight file {path} does not exist")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's text advises loading with code allowed
+        raise ModelFileError(
+            f"weight file {path} is damaged or no weight file: expected what torch.save wrote, of "
+            "tensors and plain values alone"
+        ) from error
     except (
-        pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError,
+        zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError,
         AttributeError, TypeError, IndexError, OSError,
     ) as error:  # fmt: skip
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
