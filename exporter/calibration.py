@@ -69,7 +69,7 @@ def calibration_pairs(
         if len(pairs) >= count:
             break
     if not pairs:
-        raise InputError(f"calibration folder {folder}: no frame of it can be read")
+        raise InputError(f"calibration folder {folder}: no frame of it can be used")
     return [_darkened(p, rng) if i % 2 else p for i, p in enumerate(pairs[:count])]
 
 
@@ -77,6 +77,8 @@ def _from_video(
     video: Sequence, wanted: int, config: TrackerConfig, rng: np.random.Generator
 ) -> Iterator[PairOfCrops]:
     shown = np.flatnonzero(np.all(video.truth[:, 2:] > 0, axis=1))
+    if not len(shown):
+        return
     picks = {int(shown[i]) for i in np.linspace(0, len(shown) - 1, wanted).astype(int)}
     template: Image | None = None
     for index, image in enumerate(video.frames):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from exporter.bench import Report, Timing
     from exporter.scene import Clip
     from model.backend import Backend
+    from model.config import TrackerConfig
     from model.evaluation.peers import PeerTracker
 
 STAGES = ("update", "learn", "engine", "host", "crop", "decode", "reference")
@@ -100,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     cold_start_s = measure_cold_start(*engine, arguments.cold_start)
     backend = open_backend(*engine)
     network, precision = _network_of(backend)
-    reference = None if arguments.no_reference else _reference(arguments.checkpoint, network)
+    reference = None
+    if not arguments.no_reference:
+        reference = _reference(arguments.checkpoint, network, backend.config)
     learns = backend.config.template_memory > 0
     turns = ROUNDS * (5 + learns + (reference is not None) + len(peers))
     try:
@@ -137,7 +141,7 @@ def draw(report: Report, saved: Mapping[str, Any] | None = None) -> bytes:
     figure, axes = new_figure(7.0, 0.45 * len(rows) + 1.2)
     for place, (name, timing) in enumerate(rows.items()):
         values = cast("Timing", timing)
-        before = None if saved is None else (saved.get(name) or saved.get("peers", {}).get(name))
+        before = None if saved is None else (saved.get(name) or saved["peers"].get(name))
         if before:
             axes.barh(place, before["p50_ms"], 0.8, color="lightgrey")
         axes.barh(place, values["p50_ms"], 0.5, color="C0")
@@ -156,16 +160,26 @@ def read_saved(path: Path) -> Mapping[str, Any]:
         InputError: missing, or no such figures.
     """
     try:
-        lines = path.read_text(encoding="utf-8").strip().splitlines()
-        values = json.loads(lines[-1])
-        float(values["update"]["p50_ms"])
+        return _figures_in(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
         raise InputError(
             f"{path} holds no figures of mlkd bench: expected what --save or --json wrote"
         ) from error
-    return dict(values)
+
+
+def _figures_in(text: str) -> Mapping[str, Any]:
+    values = dict(json.loads(text.strip().splitlines()[-1]))
+    values["peers"] = dict(values.get("peers") or {})
+    timings = [
+        values["update"] or {},
+        *(values.get(name) for name in STAGES),
+        *values["peers"].values(),
+    ]
+    if not all(timing is None or 0 < 1 / timing["p50_ms"] < math.inf for timing in timings):
+        raise ValueError("a duration is none")
+    return values
 
 
 def table(report: Report, saved: Mapping[str, Any] | None = None) -> list[str]:
@@ -198,7 +212,24 @@ def table(report: Report, saved: Mapping[str, Any] | None = None) -> list[str]:
     lines += _process_lines(report)
     if machine["load_1min"] is not None and machine["load_1min"] > machine["cpus"]:
         lines.append(f"load is {machine['load_1min']}: other work slows these figures down")
-    return lines
+    return lines + ([] if saved is None else _differences(report, saved))
+
+
+def _differences(report: Report, saved: Mapping[str, Any]) -> list[str]:
+    """Say what else than the code differs from saved figures."""
+    machine = saved.get("machine")
+    known = machine if isinstance(machine, Mapping) else {}
+    pairs = {
+        "engine": (saved.get("name"), report["name"]),
+        "frames": (saved.get("clip"), report["clip"]),
+        "processor": (known.get("cpu"), report["machine"]["cpu"]),
+        "limit of instructions": (known.get("isa_limit"), report["machine"]["isa_limit"]),
+    }
+    return [
+        f"other {name} than the saved figures': {before}, now {now}"
+        for name, (before, now) in pairs.items()
+        if before != now
+    ]
 
 
 def _process_lines(report: Report) -> list[str]:
@@ -217,7 +248,7 @@ def _process_lines(report: Report) -> list[str]:
 
 
 def _change(name: str, timing: Mapping[str, Any], saved: Mapping[str, Any] | None) -> str:
-    before = None if saved is None else (saved.get(name) or saved.get("peers", {}).get(name))
+    before = None if saved is None else (saved.get(name) or saved["peers"].get(name))
     if not before:
         return ""
     return f"   {timing['p50_ms'] / before['p50_ms']:.2f} x the saved {before['p50_ms']:.3f} ms"
@@ -245,13 +276,13 @@ def _network_of(backend: Backend) -> tuple[str, str]:
     from exporter.runtime.graphs import GraphBackend
 
     if not isinstance(backend, GraphBackend):
-        return "alexnet", "fp32"
+        return getattr(backend, "network", "alexnet"), "fp32"
     manifest = backend.model.manifest
     return manifest.source.get("network", "alexnet"), manifest.precision
 
 
-def _reference(checkpoint: Path | None, network: str) -> Backend | None:
-    """Torch eager fp32 of the same network; None where torch is not installed."""
+def _reference(checkpoint: Path | None, network: str, config: TrackerConfig) -> Backend | None:
+    """Torch eager fp32 of the same network on the same crops; None where torch is not installed."""
     try:
         import torch
     except ModuleNotFoundError:
@@ -259,17 +290,16 @@ def _reference(checkpoint: Path | None, network: str) -> Backend | None:
             raise MissingExtraError("torch", "train") from None
         return None
     from exporter.runtime.torch import TorchBackend
-    from model.nets.baselines import build_baseline, tracker_config
+    from model.nets.baselines import build_baseline
 
     if checkpoint is not None:
-        return TorchBackend.from_checkpoint(checkpoint)
+        return TorchBackend.from_checkpoint(checkpoint, config)
     torch.manual_seed(0)
-    config = tracker_config(network)
     net = build_baseline(network, config.anchors_per_cell)
     for name, parameter in net.named_parameters():
         if ".head.3." in name:  # random deltas of a deep network overflow
             torch.nn.init.zeros_(parameter)
-    return TorchBackend(net, config)
+    return TorchBackend(net, config, network)
 
 
 def _peers(names: list[str], clip: Clip) -> dict[str, Callable[[int], object]]:

@@ -22,8 +22,9 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "checkpoint",
         type=Path,
-        help="torch weights (.pt, .pth); or the word "
-        "tensorrt: build the engines of --model for the GPU of this machine",
+        help="torch weights (.pt, .pth); with --precision fp16 also a model folder or the name of "
+        "a model that ships; or the word tensorrt: build the engines of --model for the GPU of "
+        "this machine",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="model folder to write")
     parser.add_argument(
@@ -54,7 +55,12 @@ def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="tracker setting instead of the checkpoint's, as penalty_k=0.1; may be repeated",
     )
     gpu = parser.add_argument_group("with the word tensorrt instead of a checkpoint")
-    gpu.add_argument("--model", type=Path, metavar="DIR", help="model folder (default: built in)")
+    gpu.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="model folder, or the name of a model that ships (default: built in)",
+    )
     gpu.add_argument("--workspace", type=int, default=1024, metavar="MB", help="(default: 1024)")
     gpu.add_argument("--opt-level", type=int, default=5, help="effort, 0..5 (default: 5)")
     parser.set_defaults(run=run)
@@ -67,18 +73,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         raise InputError("--out is missing: give the folder that the model is written to")
     try:
-        from exporter.export import export_model
+        from exporter.export import export_model, halve_model
     except ModuleNotFoundError as absent:
         raise MissingExtraError(str(absent.name), "export") from absent
+    from exporter.models import is_shipped_name
+    from exporter.runtime.open import models_of
 
-    model = export_model(
-        arguments.checkpoint,
-        arguments.out,
-        arguments.precision,
-        arguments.calibration,
-        arguments.validation,
-        parse_settings(arguments.set),
-    )
+    source = arguments.checkpoint
+    if source.is_dir() or is_shipped_name(source):
+        if arguments.precision != "fp16" or arguments.set:
+            raise InputError(
+                f"{source} is an exported model: expected a checkpoint, or --precision fp16 "
+                "without --set"
+            )
+        model = halve_model(models_of(source)("tensorrt"), arguments.out)
+    else:
+        model = export_model(
+            source,
+            arguments.out,
+            arguments.precision,
+            arguments.calibration,
+            arguments.validation,
+            parse_settings(arguments.set),
+        )
     manifest = model.manifest
     for name, figure in manifest.parity.items():
         if name.startswith("auc_"):
@@ -108,13 +125,12 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 
 def _build_engines(arguments: argparse.Namespace) -> int:
     """Build both TensorRT engines into the cache, where `--engine tensorrt` finds them."""
-    from exporter.manifest import open_model
-    from exporter.models import default_model
+    from exporter.runtime.open import models_of
     from exporter.runtime.tensorrt import TensorRtBackend
     from exporter.tensorrt import BuildOptions, cache_folder
 
     options = BuildOptions(arguments.workspace, arguments.opt_level)
-    backend = TensorRtBackend(open_model(arguments.model or default_model()), options)
+    backend = TensorRtBackend(models_of(arguments.model)("tensorrt"), options)
     print(f"{backend.name}: engines in {cache_folder() / 'engines'}")
     backend.close()
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exporter import parity
 from exporter.calibration import annotated_videos, calibration_pairs
@@ -17,6 +17,7 @@ from exporter.half import in_half_precision, with_half_weights
 from exporter.judge import check_auc, choose, mean_auc
 from exporter.manifest import (
     FORMAT,
+    MANIFEST_NAME,
     PRECISIONS,
     GraphSpec,
     Manifest,
@@ -33,13 +34,7 @@ from model.config import TrackerConfig
 from model.errors import InputError
 from model.evaluation.sequences import Sequence
 
-if TYPE_CHECKING:
-    import onnx
-
 log = logging.getLogger(__name__)
-
-Graphs = tuple["onnx.ModelProto", "onnx.ModelProto"]
-"""Template graph and search graph."""
 
 
 def export_model(
@@ -72,6 +67,8 @@ def export_model(
         raise InputError(f"precision is {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "int8" and calibration is None:
         raise InputError("int8 needs crops to calibrate on: give --calibration FOLDER")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file: expected a folder to write the model to")
     judged_on = _videos(validation or calibration) if precision == "int8" else []
     loaded = load_network(checkpoint)
     if settings:
@@ -84,6 +81,7 @@ def export_model(
     if precision == "compact":
         template, search = with_half_weights(template), with_half_weights(search)
     elif precision == "fp16":
+        parity.check_range(parity.largest_inside(exact, loaded.config))
         template, search = in_half_precision(template), in_half_precision(search)
     elif calibration is not None:
         pairs = calibration_pairs(calibration, loaded.config)
@@ -93,9 +91,44 @@ def export_model(
     if precision != "fp32":
         figures = parity.measure(loaded.net, loaded.config, template, search)
         parity.check(figures, precision)
+    if precision == "fp16":
+        computed = parity.measure_half(loaded.net, loaded.config)
+        parity.check(computed, precision)
+        figures = {name: max(error, computed[name]) for name, error in figures.items()}
     if precision == "int8":
         figures |= _judge(loaded, exact, (template, search), judged_on)
-    return _write(folder, loaded, precision, figures, (template, search))
+    return _write(folder, loaded.config, loaded.source, precision, figures, (template, search))
+
+
+def halve_model(model: ModelFiles, folder: Path) -> ModelFiles:
+    """Write the fp16 form of an exported model, without its checkpoint.
+
+    Args:
+        model: of precision fp32 or compact.
+        folder: made if absent; its model is replaced.
+
+    Returns:
+        The verified model. Its parity is that of `model` and the change since, added.
+
+    Raises:
+        InputError: another precision, a folder that is a file, or no parity with `model`.
+    """
+    import onnx
+
+    manifest = model.manifest
+    if manifest.precision not in ("fp32", "compact"):
+        raise InputError(
+            f"{model.folder} is {manifest.precision}: expected fp32 or compact, to make fp16 of"
+        )
+    if folder.exists() and (not folder.is_dir() or folder.resolve() == model.folder.resolve()):
+        raise InputError(f"--out {folder}: expected another folder to write the model to")
+    exact = onnx.load(model.template_path), onnx.load(model.search_path)
+    parity.check_range(parity.largest_inside(exact, manifest.tracker))
+    template, search = (in_half_precision(graph) for graph in exact)
+    changed = parity.compare(exact, (template, search), manifest.tracker)
+    figures = {name: error + manifest.parity.get(name, 0.0) for name, error in changed.items()}
+    parity.check(figures, "fp16")
+    return _write(folder, manifest.tracker, manifest.source, "fp16", figures, (template, search))
 
 
 def _videos(folder: Path | None) -> list[Sequence]:
@@ -114,7 +147,7 @@ def _videos(folder: Path | None) -> list[Sequence]:
 
 
 def _judge(
-    loaded: LoadedNetwork, exact: Graphs, small: Graphs, videos: list[Sequence]
+    loaded: LoadedNetwork, exact: parity.Graphs, small: parity.Graphs, videos: list[Sequence]
 ) -> dict[str, float]:
     """Track with both.
 
@@ -125,7 +158,7 @@ def _judge(
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened:
         backends = []
         for name, graphs, engine in (("fp32", exact, "openvino-f32"), ("int8", small, "openvino")):
-            model = _write(Path(scratch) / name, loaded, name, {}, graphs)
+            model = _write(Path(scratch) / name, loaded.config, loaded.source, name, {}, graphs)
             backends.append(opened.enter_context(closing(open_backend(model.folder, engine))))
         fp32, int8 = mean_auc(backends, sequences)
     check_auc(fp32, int8)
@@ -134,27 +167,33 @@ def _judge(
 
 def _write(
     folder: Path,
-    loaded: LoadedNetwork,
+    config: TrackerConfig,
+    source: Mapping[str, str],
     precision: str,
     figures: dict[str, float],
-    graphs: Graphs,
+    graphs: parity.Graphs,
 ) -> ModelFiles:
+    """Write a model; one that is there stays whole until the new one is on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
-    specs = []
-    for graph, name in zip(graphs, (TEMPLATE_FILE, SEARCH_FILE), strict=True):
-        save_graph(graph, folder / name)
-        specs.append(GraphSpec(name, sha256_of(folder / name), *io_of(graph)))
-    manifest = Manifest(
-        format=FORMAT,
-        version=metadata.version("mlkd-track"),
-        precision=precision,
-        opset=OPSET,
-        colour_order="BGR",
-        tracker=loaded.config,
-        template=specs[0],
-        search=specs[1],
-        parity=figures,
-        source=loaded.source,
-    )
-    write_manifest(folder, manifest)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as scratch:
+        fresh = Path(scratch)
+        specs = []
+        for graph, name in zip(graphs, (TEMPLATE_FILE, SEARCH_FILE), strict=True):
+            save_graph(graph, fresh / name)
+            specs.append(GraphSpec(name, sha256_of(fresh / name), *io_of(graph)))
+        manifest = Manifest(
+            format=FORMAT,
+            version=metadata.version("mlkd-track"),
+            precision=precision,
+            opset=OPSET,
+            colour_order="BGR",
+            tracker=config,
+            template=specs[0],
+            search=specs[1],
+            parity=figures,
+            source=source,
+        )
+        write_manifest(fresh, manifest)
+        for name in (TEMPLATE_FILE, SEARCH_FILE, MANIFEST_NAME):
+            (fresh / name).replace(folder / name)
     return open_model(folder)

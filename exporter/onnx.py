@@ -59,7 +59,7 @@ def _as_input(crop: torch.Tensor) -> torch.Tensor:
 def kernel_shape(net: Network, config: TrackerConfig) -> tuple[int, ...]:
     """Shape (1, C, k, k) of the kernels that the network makes of a template."""
     side = config.template_px
-    with torch.inference_mode():
+    with _fitting(f"template_px {side}"):
         kernel_cls, kernel_loc = net.template(torch.zeros(1, 3, side, side))
     if kernel_cls.shape != kernel_loc.shape:
         raise ShapeError(
@@ -97,10 +97,10 @@ def _trace(
         import onnxscript  # noqa: F401
     except ImportError:
         raise MissingExtraError("onnxscript", "export") from None
-    # One tensor object a name: the tracer would merge two inputs that are the same object.
-    dummies = tuple(torch.zeros(s.shape, dtype=getattr(torch, s.dtype)) for s in inputs)
     module.eval()
-    with torch.inference_mode():
+    with _fitting(f"crops of {inputs[0].shape[1]} px"):
+        # One tensor object a name: the tracer would merge two inputs that are the same object.
+        dummies = tuple(torch.zeros(s.shape, dtype=getattr(torch, s.dtype)) for s in inputs)
         found = [tuple(out.shape) for out in module(*dummies)]
     if found != [spec.shape for spec in outputs]:
         raise ShapeError(
@@ -121,6 +121,24 @@ def _trace(
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     return program.model_proto
+
+
+@contextmanager
+def _fitting(what: str) -> Iterator[None]:
+    """Run a network; a size that it cannot take is the user's mistake.
+
+    Raises:
+        ShapeError: torch refuses: a map smaller than its kernel, or more memory than there is.
+    """
+    try:
+        with torch.inference_mode():
+            yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ShapeError(
+            f"the network does not take {what}: {reason}; check template_px and search_px of the "
+            "tracker configuration"
+        ) from error
 
 
 @contextmanager

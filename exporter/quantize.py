@@ -134,6 +134,9 @@ class _Parts:
 
         self._tensors[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
 
+    def readers(self, name: str) -> list[onnx.NodeProto]:
+        return [n for n in self.nodes if name in n.input]
+
     def is_rectified(self, name: str) -> bool:
         """Say whether a tensor comes out of a ReLU, pooled or not."""
         made = self.makers.get(name)
@@ -163,7 +166,8 @@ def _improve(
 
     Behind a ReLU symmetric int8 holds 0..127 alone, half of its grid. There half of the range is
     subtracted and given back in the bias of the convolution behind, which is exact, since that
-    convolution does not pad.
+    convolution does not pad. Where anything else reads the activation, as the sum of a residual
+    block does, it stays as it is: nothing there would give the half back.
 
     Args:
         exact: the float graph that `small` was made from.
@@ -172,26 +176,22 @@ def _improve(
     """
     parts, floats = _Parts(small), _Parts(exact)
     source = {n.name: floats.array(n.input[1]) for n in floats.nodes if n.name in moments}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for conv in [n for n in parts.nodes if n.op_type == "Conv"]:
-        restored = parts.makers.get(conv.input[0])
-        if restored is not None and restored.op_type == "DequantizeLinear":
-            readers.setdefault(restored.input[0], []).append(conv)
-        if conv.name in moments:
-            quantised, scale = parts.makers[conv.input[1]].input[:2]
-            weights = round_weights(source[conv.name], parts.array(scale), moments[conv.name])
-            parts.put(quantised, weights)
-    for levels, convolutions in readers.items():
-        quantizer = parts.makers[levels]
+    for conv in [n for n in parts.nodes if n.name in moments]:
+        quantised, scale = parts.makers[conv.input[1]].input[:2]
+        weights = round_weights(source[conv.name], parts.array(scale), moments[conv.name])
+        parts.put(quantised, weights)
+    for quantizer in [n for n in parts.nodes if n.op_type == "QuantizeLinear"]:
         activation, scale = quantizer.input[:2]
-        ours = all(conv.name in moments for conv in convolutions)
+        restored = parts.readers(quantizer.output[0])
+        behind = [reader for one in restored for reader in parts.readers(one.output[0])]
+        ours = bool(behind) and all(reader.name in moments for reader in behind)
         if not (ours and parts.is_rectified(activation)):
             continue
         step = parts.array(scale) * np.float32(127 / 255)
         half = np.asarray(CENTRE * step, np.float32)
         parts.put(scale, step)
         parts.lower(quantizer, half)
-        for conv in convolutions:
+        for conv in behind:
             quantised, steps = parts.makers[conv.input[1]].input[:2]
             sums = parts.array(quantised).sum((1, 2, 3), dtype=np.float64) * parts.array(steps)
             bias = parts.array(conv.input[2]) + half * sums

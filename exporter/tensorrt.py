@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 from exporter.manifest import TensorSpec
 from exporter.tensorrt_api import IBuilderConfig, INetworkDefinition, ITensor, TensorRt
-from model.errors import BackendError, InputError, ModelFileError
+from model.errors import BackendError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ def build_engine(
         timing_cache: of an earlier build, or empty.
 
     Raises:
-        ModelFileError: the parser refuses the graph; the message holds its errors.
-        BackendError: the builder gives no engine.
+        BackendError: the parser refuses the graph, the message holds its errors; or the builder
+            gives no engine.
     """
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
@@ -87,7 +88,7 @@ def build_engine(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(graph):
         errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise ModelFileError(f"TensorRT {trt.__version__} cannot read the graph: {errors[:600]}")
+        raise BackendError(f"TensorRT {trt.__version__} cannot read the graph: {errors[:600]}")
     config = _configure(trt, builder.create_builder_config(), options, timing_cache)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
@@ -162,22 +163,48 @@ def load_or_build(
     """Return the cached engine, or build it and keep it; the log says which and why.
 
     Args:
-        folder: of the cache; made if absent. One engine a graph is kept there.
+        folder: of the cache; made if absent. Where it cannot be, the engine is not kept.
         key: of the engine that is needed here.
         build: makes it, given the timing cache of earlier builds.
         any_options: take a cached engine whatever workspace and level it was built with.
     """
-    path = folder / f"{key.onnx_sha256[:16]}.engine"
-    reason = why_stale(path, key, BUILD_OPTIONS if any_options else ())
+    path = engine_path(folder, key)
+    engine = _read(path)
+    reason = why_stale(path, engine, key, BUILD_OPTIONS if any_options else ())
     if reason is None:
         log.info("TensorRT engine %s taken from the cache", path)
-        return path.read_bytes()
+        return engine or b""
     log.warning("building a TensorRT engine, which takes a minute or more: %s", reason)
-    timing = folder / TIMING_FILE
-    built = build(timing.read_bytes() if timing.is_file() else b"")
-    folder.mkdir(parents=True, exist_ok=True)
+    built = build(_read(folder / TIMING_FILE) or b"")
+    try:
+        _keep(path, key, built)
+    except OSError as error:
+        log.warning(
+            "the engine is used, but cannot be kept in %s (%s), so that each start builds it: set "
+            "MLKD_CACHE to a folder that can be written",
+            folder,
+            error.strerror,
+        )
+    return built.engine
+
+
+def engine_path(folder: Path, key: EngineKey) -> Path:
+    """Where the engine of a key is kept: a file for each graph, TensorRT, GPU and driver."""
+    values = dataclasses.asdict(key)
+    fixed = {name: value for name, value in values.items() if name not in BUILD_OPTIONS}
+    digest = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+    return folder / f"{key.onnx_sha256[:16]}-{digest[:12]}.engine"
+
+
+def _keep(path: Path, key: EngineKey, built: BuiltEngine) -> None:
+    """Write engine, timing cache and sidecar.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, built.engine)
-    _replace(timing, built.timing_cache)
+    _replace(path.with_name(TIMING_FILE), built.timing_cache)
     sidecar: dict[str, Any] = {
         "key": dataclasses.asdict(key),
         "sha256": hashlib.sha256(built.engine).hexdigest(),
@@ -185,22 +212,25 @@ def load_or_build(
     for kind, specs in (("inputs", built.inputs), ("outputs", built.outputs)):
         sidecar[kind] = [dataclasses.asdict(spec) for spec in specs]
     _replace(path.with_suffix(".json"), json.dumps(sidecar, indent=2).encode())
-    return built.engine
 
 
-def why_stale(path: Path, key: EngineKey, ignored: tuple[str, ...] = ()) -> str | None:
+def why_stale(
+    path: Path, engine: bytes | None, key: EngineKey, ignored: tuple[str, ...] = ()
+) -> str | None:
     """Say why a cached engine cannot be used here; None if it can.
 
     Args:
         path: the engine's file; its sidecar stands beside it.
+        engine: what was read from it, None where that failed.
         key: of the engine that is needed.
         ignored: fields of the key that may differ.
     """
     sidecar = path.with_suffix(".json")
-    if not path.is_file() or not sidecar.is_file():
-        return "there is none for this model yet"
+    text = _read(sidecar)
+    if engine is None or text is None:
+        return "there is none for this model, GPU, driver and TensorRT yet"
     try:
-        values = json.loads(sidecar.read_text(encoding="utf-8"))
+        values = json.loads(text)
         known = dict(values["key"])
         sha256 = values["sha256"]
     except (ValueError, LookupError, TypeError):
@@ -208,13 +238,29 @@ def why_stale(path: Path, key: EngineKey, ignored: tuple[str, ...] = ()) -> str 
     for name, wanted in dataclasses.asdict(key).items():
         if name not in ignored and known.get(name) != wanted:
             return f"the cached one is for {name} {known.get(name)!r}, here it is {wanted!r}"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+    if hashlib.sha256(engine).hexdigest() != sha256:
         return f"{path.name} is damaged"
     return None
+
+
+def forget(folder: Path, key: EngineKey) -> None:
+    """Drop a cached engine, so that it is built again."""
+    with contextlib.suppress(OSError):
+        engine_path(folder, key).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

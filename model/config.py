@@ -78,8 +78,9 @@ class TrackerConfig:
         for name in ("context_amount", "penalty_k", "min_size_px", "scale_gain"):
             value = getattr(self, name)
             _need(name, value, math.isfinite(value) and value >= 0, "a number of 0 or above")
-        _need("anchor_scale", self.anchor_scale, self.anchor_scale > 0, "a number above 0")
-        ratios_fit = bool(self.anchor_ratios) and all(r > 0 for r in self.anchor_ratios)
+        fits = 0 < self.anchor_scale < math.inf
+        _need("anchor_scale", self.anchor_scale, fits, "a number above 0")
+        ratios_fit = bool(self.anchor_ratios) and all(0 < r < math.inf for r in self.anchor_ratios)
         _need("anchor_ratios", self.anchor_ratios, ratios_fit, "one or more numbers above 0")
 
     @property
@@ -128,9 +129,17 @@ def _convert(key: str, value: Any, default: Any) -> Any:
         fits = isinstance(value, (int, float))
         value = float(value) if fits else value
     elif isinstance(default, tuple):
-        fits = isinstance(value, (list, tuple))
+        fits = isinstance(value, (list, tuple)) and all(_is_like(v, default[:1]) for v in value)
         value = tuple(value) if fits else value
     else:
         fits = isinstance(value, type(default))
     _need(key, value, fits, f"a value of type {type(default).__name__}")
     return value
+
+
+def _is_like(value: Any, first: tuple[Any, ...]) -> bool:
+    """Whether a member of a tuple is of the type of the default's first one, where there is one."""
+    if not first:
+        return True
+    kinds = (int, float) if isinstance(first[0], float) else type(first[0])
+    return isinstance(value, kinds) and not isinstance(value, bool)

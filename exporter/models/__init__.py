@@ -13,8 +13,9 @@ log = logging.getLogger(__name__)
 DEFAULT_NAME = "siamrpn-alexnet"
 INT8_SUFFIX = "-int8"
 """Behind the name of a folder: the same weights in int8, for CPUs."""
-INT8_ENGINES = ("openvino", "onnxruntime-cpu")
-"""Engines that take the int8 form; those that name a precision of their own do not."""
+INT8_ENGINES = ("openvino",)
+"""Engines that take the int8 form; those that name a precision of their own do not. ONNX Runtime
+computes it in float between quantisers, slower than the plain form."""
 
 
 def default_model(engine: str = "") -> Path:

@@ -34,7 +34,11 @@ class PinnedTensor:
         self.size_bytes = count * dtype.itemsize
         self._cuda = cuda
         self._host_address = cuda.call("cudaMallocHost", self.size_bytes)
-        self.device_address = int(cuda.call("cudaMalloc", self.size_bytes))
+        try:
+            self.device_address = int(cuda.call("cudaMalloc", self.size_bytes))
+        except BackendError:
+            cuda.call("cudaFreeHost", self._host_address)
+            raise
         raw = memoryview((ctypes.c_uint8 * self.size_bytes).from_address(int(self._host_address)))
         flat: np.ndarray[Any, Any] = np.ndarray(count, dtype, raw)
         self.host = flat.reshape(spec.shape)
@@ -132,10 +136,12 @@ def open_cuda() -> Cuda:
 
     Raises:
         MissingExtraError: cuda-bindings is not installed.
-        BackendError: no GPU can be used.
+        BackendError: no GPU can be used, or the library does not load.
     """
     try:
         from cuda.bindings import runtime
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("cuda-bindings", "gpu") from None
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendError(f"cuda-bindings is installed, but does not load: {error}") from error
     return Cuda(runtime)

@@ -52,6 +52,7 @@ class GraphBackend(ABC):
             wanted = self.model.manifest.search.inputs[1].shape
             if template.kernel_cls.shape != wanted or template.kernel_loc.shape != wanted:
                 raise ShapeError(f"kernels are {template.kernel_cls.shape}: expected {wanted}")
+            self._known = None  # a failure half-way must not leave the old name on new kernels
             self._load_kernels(template)
             self._known = template
         return self._search(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from model.backend import Template
 from model.errors import BackendError, InputError, MissingExtraError, ModelFileError
 from model.geometry import Float, Image
 
+log = logging.getLogger(__name__)
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_LOOK_AT = (
+    "check that a GPU, its driver and the CUDA libraries of pip install 'mlkd-track[gpu]' are there"
+)
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
@@ -50,8 +56,10 @@ class OnnxRuntimeBackend(GraphBackend):
         """
         self._ort = _library(provider)
         self._provider = provider
-        self._options = _default_options(provider) if options is None else options
         manifest = model.manifest
+        self._options = (
+            _default_options(provider, manifest.precision) if options is None else options
+        )
         if threads is None:
             threads = self._probe(model) if provider == "cpu" else 1
         self._encoder: _Session | None = self._open(model.template_path, manifest.template, threads)
@@ -86,17 +94,16 @@ class OnnxRuntimeBackend(GraphBackend):
         except Exception as error:  # its error classes are made at import and share no base
             reason = str(error).splitlines()[0][:200]
             if self._provider != "cpu":
-                raise BackendError(f"onnxruntime cannot start {wanted}: {reason}") from error
+                raise BackendError(
+                    f"onnxruntime cannot start {wanted}: {reason}; {_LOOK_AT}"
+                ) from error
             raise ModelFileError(
                 f"{path} cannot be read by ONNX Runtime: {reason}; export the model again with: "
                 "mlkd export"
             ) from error
         used = session.get_providers()[0]
         if used != wanted:
-            raise BackendError(
-                f"onnxruntime took {used} instead of {wanted}: check that a GPU, its driver and "
-                "the CUDA libraries of pip install 'mlkd-track[gpu]' are there"
-            )
+            raise BackendError(f"onnxruntime took {used} instead of {wanted}; {_LOOK_AT}")
         check_graph(
             str(path),
             spec,
@@ -185,16 +192,28 @@ def _library(provider: str) -> Any:
     return onnxruntime
 
 
-def _default_options(provider: str) -> dict[str, Any]:
+def _default_options(provider: str, precision: str) -> dict[str, Any]:
     if provider == "cuda":
         return {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
     if provider == "tensorrt":
-        return {
-            "trt_cuda_graph_enable": "1",
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": str(cache_folder() / "onnxruntime"),
-        }
+        options = {"trt_cuda_graph_enable": "1"}
+        if precision in ("fp16", "int8"):
+            options[f"trt_{precision}_enable"] = "1"
+        return options | _kept_engines(cache_folder() / "onnxruntime")
     return {}
+
+
+def _kept_engines(folder: Path) -> dict[str, str]:
+    """Options of the engine cache; none where its folder cannot be made.
+
+    ONNX Runtime makes one level of it alone.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("built engines cannot be kept in %s: %s", folder, error.strerror)
+        return {}
+    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
 
 
 def _spec_of(value: Any) -> TensorSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ def open_backend(path: Path | None, engine: str = "auto", threads: int | None = 
     if engine == "torch" or (path is not None and path.suffix in TORCH_SUFFIXES):
         backend = _open_torch(path or default_model(), engine)
     else:
-        model_of = _models(path)
+        model_of = models_of(path)
         backend = (
             _open_first(model_of, GROUPS[engine], threads)
             if engine in GROUPS
@@ -100,8 +101,15 @@ def open_backend(path: Path | None, engine: str = "auto", threads: int | None = 
     return backend
 
 
-def _models(path: Path | None) -> ModelOf:
-    """One model for every engine; of one that ships, the form that suits each."""
+def models_of(path: Path | None) -> ModelOf:
+    """Find the model for each engine: of one that ships, the form that suits it.
+
+    Args:
+        path: a model folder, its manifest, the name of a model that ships, or None for the default.
+
+    Raises:
+        ModelFileError: here or in the answer's call: missing, damaged, or not its manifest's.
+    """
     if path is None or is_shipped_name(path):
         name = DEFAULT_NAME if path is None else str(path)
         return lambda engine: open_model(shipped_model(name, engine))
@@ -135,7 +143,7 @@ def _open_first(model_of: ModelOf, names: tuple[str, ...], threads: int | None) 
         try:
             backend = _warm(OPENERS[name](model_of(name), threads))
         except ModelFileError:
-            raise
+            raise  # a damaged model is the user's to mend, whatever the engine
         except MlkdError as error:
             reasons.append(f"{name}: {error}")
             continue
@@ -146,6 +154,16 @@ def _open_first(model_of: ModelOf, names: tuple[str, ...], threads: int | None) 
 
 def _warm(backend: Backend) -> Backend:
     """Run both halves once, so that a broken engine shows now and the first frame is quick."""
+    try:
+        _try_out(backend)
+    except BaseException:
+        with contextlib.suppress(BackendError):  # a lost GPU refuses to free, too
+            backend.close()
+        raise
+    return backend
+
+
+def _try_out(backend: Backend) -> None:
     config = backend.config
     template = backend.encode_template(
         np.full((config.template_px, config.template_px, 3), 64, np.uint8)
@@ -154,6 +172,4 @@ def _warm(backend: Backend) -> Backend:
     for _ in range(2):
         cls, loc = backend.predict(template, x)
     if not (np.isfinite(cls).all() and np.isfinite(loc).all()):
-        backend.close()
         raise BackendError(f"{backend.name}: the maps of a grey crop are not finite")
-    return backend

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import Any, cast
 
 import numpy as np
@@ -16,12 +18,15 @@ from exporter.tensorrt import (
     build_engine,
     cache_folder,
     dtype_name,
+    forget,
     load_or_build,
 )
 from exporter.tensorrt_api import ICudaEngine, TensorRt
 from model.backend import Template
 from model.errors import BackendError, MissingExtraError
 from model.geometry import Float, Image
+
+log = logging.getLogger(__name__)
 
 
 class TensorRtBackend(GraphBackend):
@@ -43,8 +48,8 @@ class TensorRtBackend(GraphBackend):
 
         Raises:
             MissingExtraError: tensorrt or cuda-bindings is not installed.
-            BackendError: no GPU, or an engine that does not start.
-            ModelFileError: TensorRT cannot read a graph, or it does not fit its manifest.
+            BackendError: no GPU, an unreadable graph, or an engine that does not start.
+            ModelFileError: an engine does not fit its graph's manifest.
         """
         self._trt = load_tensorrt() if trt is None else trt
         self._cuda = open_cuda() if cuda is None else cuda
@@ -55,7 +60,13 @@ class TensorRtBackend(GraphBackend):
         engine = f"tensorrt-{self._trt.__version__}"
         super().__init__(model, self.describe(engine, model, device.name))
         self._encoder: _Engine | None = self._open(model, manifest.template)
-        self._matcher: _Engine | None = self._open(model, manifest.search)
+        self._matcher: _Engine | None = None
+        try:
+            self._matcher = self._open(model, manifest.search)
+        except BaseException:
+            with contextlib.suppress(BackendError):  # a lost GPU refuses to free, too
+                self.close()
+            raise
 
     def close(self) -> None:
         """Free both engines and their memory."""
@@ -82,8 +93,18 @@ class TensorRtBackend(GraphBackend):
         def build(timing_cache: bytes) -> BuiltEngine:
             return build_engine(self._trt, path.read_bytes(), self._options, timing_cache)
 
-        serialised = load_or_build(cache_folder() / "engines", key, build, self._any_options)
-        return _Engine(self._trt, self._cuda, serialised, spec, str(path))
+        folder = cache_folder() / "engines"
+
+        def start() -> _Engine:
+            serialised = load_or_build(folder, key, build, self._any_options)
+            return _Engine(self._trt, self._cuda, serialised, spec, str(path))
+
+        try:
+            return start()
+        except EngineNotLoadedError as error:
+            log.warning("%s: it is built again", error)
+            forget(folder, key)
+        return start()
 
     def _encode(self, z: Image) -> tuple[Float, Float]:
         engine = self._need(self._encoder)
@@ -109,6 +130,10 @@ class TensorRtBackend(GraphBackend):
         return engine
 
 
+class EngineNotLoadedError(BackendError):
+    """TensorRT does not take a serialised engine."""
+
+
 class _Engine:
     """One deserialised engine with fixed buffers and its captured graph."""
 
@@ -119,17 +144,26 @@ class _Engine:
         self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
         engine = self._runtime.deserialize_cuda_engine(serialised)
         if engine is None:
-            raise BackendError(
-                f"TensorRT cannot load the engine of {label} on this GPU: delete {cache_folder()} "
-                "so that it is built again"
-            )
+            raise EngineNotLoadedError(f"TensorRT cannot load the engine of {label} on this GPU")
         check_graph(label, spec, *engine_io(trt, engine))
         context = engine.create_execution_context()
         if context is None:
             raise BackendError(f"TensorRT cannot start the engine of {label}: GPU memory is short")
         self._engine, self._context = engine, context
+        self._tensors: dict[str, PinnedTensor] = {}
+        self._graph: Any = None
         self._stream = cuda.new_stream()
-        self._tensors = {t.name: PinnedTensor(cuda, t) for t in (*spec.inputs, *spec.outputs)}
+        try:
+            self._set_up(spec)
+        except BaseException:
+            with contextlib.suppress(BackendError):  # a lost GPU refuses to free, too
+                self.close()
+            raise
+
+    def _set_up(self, spec: GraphSpec) -> None:
+        cuda, context = self._cuda, self._context
+        for tensor_spec in (*spec.inputs, *spec.outputs):
+            self._tensors[tensor_spec.name] = PinnedTensor(cuda, tensor_spec)
         for name, tensor in self._tensors.items():
             context.set_tensor_address(name, tensor.device_address)
         # The crop alone crosses the bus each frame; the kernels only when the target changes.
@@ -158,7 +192,8 @@ class _Engine:
 
     def close(self) -> None:
         """Free graph, memory and stream."""
-        self._cuda.call("cudaGraphExecDestroy", self._graph)
+        if self._graph is not None:
+            self._cuda.call("cudaGraphExecDestroy", self._graph)
         for tensor in self._tensors.values():
             tensor.free()
         self._cuda.call("cudaStreamDestroy", self._stream)
@@ -192,9 +227,12 @@ def load_tensorrt() -> TensorRt:
 
     Raises:
         MissingExtraError: it is not installed.
+        BackendError: it is, but does not load.
     """
     try:
         import tensorrt
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("tensorrt", "gpu") from None
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendError(f"tensorrt is installed, but does not load: {error}") from error
     return cast("TensorRt", tensorrt)

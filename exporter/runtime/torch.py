@@ -19,20 +19,31 @@ from model.nets.baselines import Network
 class TorchBackend:
     """A `model.backend.Backend` without any export: slow, and what the others are held against."""
 
-    def __init__(self, net: Network, config: TrackerConfig) -> None:
-        """Wrap a network; it is switched to evaluation mode."""
+    def __init__(self, net: Network, config: TrackerConfig, network: str) -> None:
+        """Wrap a network; it is switched to evaluation mode.
+
+        Args:
+            net: the network.
+            config: of its tracker.
+            network: its name, as `alexnet`.
+        """
         self._net = net.eval()
         self._config = config
+        self.network = network
 
     @classmethod
-    def from_checkpoint(cls, path: Path) -> TorchBackend:
+    def from_checkpoint(cls, path: Path, config: TrackerConfig | None = None) -> TorchBackend:
         """Read a checkpoint.
+
+        Args:
+            path: of the weights.
+            config: instead of the checkpoint's.
 
         Raises:
             ModelFileError: missing, damaged, or not the weights of this network.
         """
         loaded = load_network(path)
-        return cls(loaded.net, loaded.config)
+        return cls(loaded.net, config or loaded.config, loaded.source["network"])
 
     @property
     def name(self) -> str:

@@ -124,9 +124,9 @@ class FakeTensorRt:
         self.api, self.graphs = api, graphs
 
     def Runtime(self, logger: Any) -> Any:
-        return SimpleNamespace(deserialize_cuda_engine=self._load)
+        return SimpleNamespace(deserialize_cuda_engine=self.load)
 
-    def _load(self, serialised: bytes) -> FakeEngine | None:
+    def load(self, serialised: bytes) -> FakeEngine | None:
         known = self.graphs.get(serialised)
         return FakeEngine(self.api, *known) if known else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -160,7 +161,10 @@ def test_growth_is_what_the_updates_left_behind(monkeypatch: pytest.MonkeyPatch)
 def test_the_reference_is_the_model_s_own_network(fp32_folder: Path) -> None:
     backend = open_backend(fp32_folder, "openvino-f32", threads=1)
     assert _network_of(backend) == ("compact", "fp32")
-    reference = _reference(None, "compact")
+    reference = _reference(None, "compact", dataclasses.replace(backend.config, size_lr=0.123))
+    assert reference is not None
+    assert reference.config.size_lr == 0.123, "the model's own settings, so the same crops"
+    assert _network_of(reference) == ("compact", "fp32")
     assert reference is not None
     kernel = reference.encode_template(np.zeros((127, 127, 3), np.uint8)).kernel_cls
     assert kernel.shape == (1, 128, 4, 4)
@@ -170,7 +174,7 @@ def test_the_reference_is_the_model_s_own_network(fp32_folder: Path) -> None:
 
 @pytest.mark.parametrize("network", ["alexnet", "compact"])
 def test_random_weights_of_the_reference_answer_with_boxes(network: str) -> None:
-    reference = _reference(None, network)
+    reference = _reference(None, network, TrackerConfig())
     assert reference is not None
     clip = draw_clip(2)
     bench.update_step(reference, clip)(1)  # a value that is not finite would be refused
@@ -237,7 +241,18 @@ def test_a_gpu_is_described_by_its_own_tool(
     assert describe_machine()["gpu"] is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"update": {}}', '{"update": null}'])
+SAVED = '{"update": {"p50_ms": 5}, '
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{", "[]", "{}", '{"update": {}}', '{"update": null}', '{"update": {"p50_ms": 0}}',
+        '{"update": {"p50_ms": "1"}}', '{"update": {"p50_ms": NaN}}',
+        SAVED + '"engine": {"fps": 1}}', SAVED + '"host": 5}',
+        SAVED + '"peers": {"csrt": [1]}}', SAVED + '"peers": 7}',
+    ],
+)  # fmt: skip
 def test_saved_figures_that_are_none_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "saved.json"
     path.write_text(content)
@@ -268,12 +283,16 @@ def test_the_command_ends_with_one_line_of_json(
     assert any(re.match(r"process start to first box: \d+\.\d\d s", line) for line in lines)
     assert read_saved(saved) == report
     plot = tmp_path / "bench.svg"
+    saved.write_text(json.dumps(report | {"peers": None, "clip": "another clip"}))
     again = ["--against", str(saved), "--plot", str(plot)]
     assert main(["bench", *options, *again]) == 0
     drawn = plot.read_text(encoding="utf-8")
     assert drawn.lstrip().startswith("<?xml")
     assert all(f">{name}<" in drawn for name in ("update", "engine", "host", "crop", "decode"))
-    assert "x the saved" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "x the saved" in shown
+    assert f"other frames than the saved figures': another clip, now {report['clip']}" in shown
+    assert "other engine" not in shown
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def test_export_prints_parity_and_writes_a_model(
         ("penalty_k=much", "expected NAME=VALUE"),
         ("penalti_k=1", "did you mean 'penalty_k'"),
         ("size_lr=2", "size_lr is 2.0: expected 0..1"),
+        ('anchor_ratios=["a"]', "anchor_ratios is"),
+        ("search_px=50", "does not take crops of 50 px"),
+        ("template_px=10", "does not take template_px 10"),
+        ("template_px=999999999", "does not take template_px 999999999"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused(
@@ -60,10 +65,59 @@ def test_a_setting_that_does_not_fit_is_refused(
 
 
 def test_a_folder_to_write_to_is_asked_for(
-    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", str(checkpoint)]) == 2
     assert "--out is missing" in capsys.readouterr().err
+    (tmp_path / "file").write_text("mine")
+    assert main(["export", str(checkpoint), "--out", str(tmp_path / "file")]) == 2
+    assert "is a file: expected a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_fp16_is_made_of_an_exported_model_too(
+    checkpoint: Path, fp32_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = ["--precision", "fp16", "--out"]
+    assert main(["export", str(fp32_folder), *half, str(tmp_path / "of-model")]) == 0
+    assert main(["export", str(checkpoint), *half, str(tmp_path / "of-weights")]) == 0
+    ours, theirs = (open_model(tmp_path / name) for name in ("of-model", "of-weights"))
+    assert ours.search_path.read_bytes() == theirs.search_path.read_bytes()
+    assert ours.template_path.read_bytes() == theirs.template_path.read_bytes()
+    assert ours.manifest.source == theirs.manifest.source
+    assert ours.manifest.tracker == theirs.manifest.tracker
+    assert 0 < max(ours.manifest.parity.values()) < max(theirs.manifest.parity.values()) < 5e-3
+    assert sorted(p.name for p in ours.folder.iterdir()) == [
+        "manifest.json",
+        "search.onnx",
+        "template.onnx",
+    ]
+    capsys.readouterr()
+    assert main(["export", str(ours.folder), *half, str(tmp_path / "again")]) == 2
+    assert "is fp16: expected fp32 or compact" in capsys.readouterr().err
+    assert main(["export", str(fp32_folder), *half, str(fp32_folder)]) == 2
+    assert "expected another folder" in capsys.readouterr().err
+    assert main(["export", str(fp32_folder), "--out", str(tmp_path / "again")]) == 2
+    assert "expected a checkpoint, or --precision fp16" in capsys.readouterr().err
+    assert main(["export", str(tmp_path), *half, str(tmp_path / "again")]) == 2
+    assert "manifest" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_failed_export_leaves_the_model_that_was_there(
+    checkpoint: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = open_model(model_folder).digest
+    write = Path.write_bytes
+
+    def fill(path: Path, content: bytes) -> int:
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert main(["export", str(checkpoint), "--out", str(model_folder)]) != 0
+    assert open_model(model_folder).digest == before
+    assert len(list(model_folder.iterdir())) == 3, "nothing half written stays"
 
 
 def test_tensorrt_without_its_library_names_the_extra(

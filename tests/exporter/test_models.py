@@ -36,7 +36,7 @@ def shipped(fp32_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_cpu_engines_take_int8_and_the_others_the_float_form(shipped: Path) -> None:
     takes_int8 = {e for e in ENGINES if default_model(e).name == f"small{INT8_SUFFIX}"}
-    assert takes_int8 == {"openvino", "onnxruntime-cpu"}
+    assert takes_int8 == {"openvino"}
     assert default_model().name == "small"
 
 

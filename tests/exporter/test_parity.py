@@ -92,6 +92,39 @@ def test_a_weight_too_large_for_half_is_refused(graphs: Graphs) -> None:
         with_half_weights(large)
 
 
+def test_a_value_too_large_for_half_is_refused(graphs: Graphs, network: Network) -> None:
+    """It is infinite on a GPU; ONNX Runtime's CPU provider answers as if nothing were amiss."""
+    fits = parity.largest_inside(graphs, TrackerConfig())
+    parity.check_range(fits)
+    large = onnx.ModelProto()
+    large.CopyFrom(graphs[1])
+    up, down = (
+        onnx.numpy_helper.from_array(np.float32(v), n) for v, n in ((1e6, "u"), (1e-6, "d"))
+    )
+    large.graph.initializer.extend([up, down])
+    last = next(n for n in large.graph.node if "cls" in n.output)
+    last.output[:] = ["small"]
+    large.graph.node.extend(
+        [
+            onnx.helper.make_node("Mul", ["small", "u"], ["huge"], "up"),
+            onnx.helper.make_node("Mul", ["huge", "d"], ["cls"], "down"),
+        ]
+    )
+    reaches = parity.largest_inside((graphs[0], large), TrackerConfig())
+    assert reaches > 65504 > fits
+    with pytest.raises(parity.ParityError, match=r"a value inside the graph reaches .*65504"):
+        parity.check_range(reaches)
+
+
+def test_half_is_measured_in_half_arithmetic(graphs: Graphs, network: Network) -> None:
+    halves = in_half_precision(graphs[0]), in_half_precision(graphs[1])
+    weights_alone = parity.measure(network, TrackerConfig(), *halves)
+    computed = parity.measure_half(network, TrackerConfig())
+    parity.check(computed, "fp16")
+    assert computed["cls"] > 1.5 * weights_alone["cls"]
+    assert next(network.parameters()).dtype == torch.float32, "the network stays as it was"
+
+
 def test_no_parity_no_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graphs: Graphs
 ) -> None:

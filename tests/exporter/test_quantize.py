@@ -112,13 +112,16 @@ def test_calibration_on_a_video_follows_its_boxes(tmp_path: Path) -> None:
     assert len(pairs) == 6
     assert pairs[0][0][44:84, 44:84].mean() > 200
     assert all(x.max() > 10 for _, x in pairs)
+    (tmp_path / "groundtruth.txt").write_text("\n".join(["nan,nan,nan,nan", "0,0,0,0"] * 6))
+    with pytest.raises(InputError, match="no frame of it can be used"):
+        calibration_pairs(tmp_path, CONFIG, count=6)
 
 
 def test_a_folder_without_pictures_or_with_bad_boxes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no image and no video"):
         calibration_pairs(tmp_path, CONFIG)
     (tmp_path / "x.png").write_bytes(b"")
-    with pytest.raises(InputError, match="no frame of it can be read"):
+    with pytest.raises(InputError, match="no frame of it can be used"):
         calibration_pairs(tmp_path, CONFIG)
     (tmp_path / "video.mp4").write_bytes(b"")
     (tmp_path / "groundtruth.txt").write_text("1,2,3,4\n1,2,3\n")

@@ -113,3 +113,29 @@ def test_a_search_graph_comes_nearer_to_its_float_form(
     assert not any(n.name.startswith("lower_") for n in theirs.graph.node)
     for smaller, larger in zip(errors(ours), errors(theirs), strict=True):
         assert smaller < 0.7 * larger
+
+
+def test_an_activation_that_something_else_reads_is_not_lowered(fp32_folder: Path) -> None:
+    """As the sum of a residual block reads what the convolution beside it reads."""
+    model = open_model(fp32_folder)
+    template, search = onnx.load(model.template_path), onnx.load(model.search_path)
+    nodes = list(search.graph.node)
+    relu = [n for n in nodes if n.op_type == "Relu"][2]
+    last = next(n for n in nodes if "cls" in n.output)
+    last.output[:] = ["cls_alone"]
+    search.graph.node.extend(
+        [
+            onnx.helper.make_node("ReduceMean", [relu.output[0]], ["level"], "level", keepdims=0),
+            onnx.helper.make_node("Add", ["cls_alone", "level"], ["cls"], "sum"),
+        ]
+    )
+    z, x = next(crops(CONFIG, seed=4))
+    kernels = run(template, {"z": z[None]})
+    feed = {"x": x[None], "kernel_cls": kernels[0], "kernel_loc": kernels[1]}
+    exact = run(search, feed)
+    ours = quantize(template, search, list(crops(CONFIG, count=4, seed=3)))
+    lowered = [n.name for n in ours.graph.node if n.name.startswith("lower_")]
+    assert len(lowered) == 5
+    assert f"lower_{relu.output[0]}" not in lowered
+    for ours_map, exact_map in zip(run(ours, feed), exact, strict=True):
+        assert relative_error(ours_map, exact_map) < 0.05

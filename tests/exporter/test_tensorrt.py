@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import inspect
 import json
 from pathlib import Path
@@ -17,16 +18,18 @@ from exporter.manifest import open_model
 from exporter.parity import crops
 from exporter.quantize import quantize
 from exporter.tensorrt import (
+    BUILD_OPTIONS,
     BuildOptions,
     BuiltEngine,
     EngineKey,
     build_engine,
     cache_folder,
+    engine_path,
     load_or_build,
     why_stale,
 )
 from model.config import TrackerConfig
-from model.errors import InputError, ModelFileError
+from model.errors import BackendError, InputError
 
 KEY = EngineKey("ab" * 32, "10.16.1.11", "RTX 3060", "8.6", "13.0", "fp16", 1024, 5)
 SM86 = BuildOptions(workspace_mb=256, compute_capability="SM86")
@@ -49,7 +52,11 @@ def test_an_engine_is_built_once(tmp_path: Path) -> None:
     assert load_or_build(folder, KEY, builds) == b"engine 1"
     assert load_or_build(folder, KEY, builds) == b"engine 1"
     assert builds.given == [b""]
-    sidecar = json.loads((folder / f"{'ab' * 8}.json").read_text())
+    path = engine_path(folder, KEY)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [path.name, path.with_suffix(".json").name, "timing.cache"]
+    )
+    sidecar = json.loads(path.with_suffix(".json").read_text())
     assert sidecar["key"] == dataclasses.asdict(KEY)
 
 
@@ -70,8 +77,32 @@ def test_another_version_or_gpu_builds_again_and_says_so(
     assert load_or_build(tmp_path, other, builds) == b"engine 2"
     assert builds.given == [b"", b"timing"]
     (name,) = change
-    assert f"the cached one is for {name} {getattr(KEY, name)!r}" in caplog.text
-    assert why_stale(tmp_path / f"{'ab' * 8}.engine", other) is None
+    if name in BUILD_OPTIONS:
+        assert f"the cached one is for {name} {getattr(KEY, name)!r}" in caplog.text
+    else:
+        assert "there is none for this model, GPU, driver and TensorRT yet" in caplog.text
+        assert load_or_build(tmp_path, KEY, builds) == b"engine 1", "both are kept"
+    assert load_or_build(tmp_path, other, builds) == b"engine 2"
+
+
+def test_an_engine_that_cannot_be_kept_is_used_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds = Builds()
+    (tmp_path / "file").write_text("no folder")
+    assert load_or_build(tmp_path / "file" / "engines", KEY, builds) == b"engine 1"
+    assert "set MLKD_CACHE to a folder that can be written" in caplog.text
+    write = Path.write_bytes
+
+    def fill(path: Path, content: bytes) -> int:
+        write(path, content[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    caplog.clear()
+    assert load_or_build(tmp_path, KEY, builds) == b"engine 2"
+    assert "No space left on device" in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file"], "nothing half written stays"
 
 
 def test_a_cached_engine_of_other_options_serves_who_asks_for_none(tmp_path: Path) -> None:
@@ -86,17 +117,17 @@ def test_a_cached_engine_of_other_options_serves_who_asks_for_none(tmp_path: Pat
 def test_damaged_engines_and_sidecars_are_built_again(tmp_path: Path) -> None:
     builds = Builds()
     load_or_build(tmp_path, KEY, builds)
-    path = tmp_path / f"{'ab' * 8}.engine"
+    path = engine_path(tmp_path, KEY)
     path.write_bytes(b"cut")
-    assert why_stale(path, KEY) == f"{path.name} is damaged"
+    assert why_stale(path, b"cut", KEY) == f"{path.name} is damaged"
     load_or_build(tmp_path, KEY, builds)
     for content in ("{", "[]", "{}", '{"key": 3, "sha256": ""}'):
         path.with_suffix(".json").write_text(content)
-        reason = why_stale(path, KEY)
+        reason = why_stale(path, path.read_bytes(), KEY)
         assert reason is not None
     load_or_build(tmp_path, KEY, builds)
     assert len(builds.given) == 3
-    assert why_stale(path, KEY) is None
+    assert why_stale(path, path.read_bytes(), KEY) is None
 
 
 def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -171,12 +202,12 @@ def test_broken_graphs_are_refused(
     rtx: Any, graphs: tuple[onnx.ModelProto, onnx.ModelProto]
 ) -> None:
     content = graphs[1].SerializeToString()
-    with pytest.raises(ModelFileError, match="cannot read the graph"):
+    with pytest.raises(BackendError, match="cannot read the graph"):
         build_engine(rtx, content[: len(content) // 2], SM86)
     strange = onnx.ModelProto()
     strange.CopyFrom(graphs[1])
     strange.graph.node[-1].op_type = "Warp"
-    with pytest.raises(ModelFileError, match="Warp"):
+    with pytest.raises(BackendError, match="Warp"):
         build_engine(rtx, strange.SerializeToString(), SM86)
     with pytest.raises(InputError, match="no GPU 'SM7'"):
         build_engine(rtx, content, BuildOptions(compute_capability="SM7"))

@@ -33,7 +33,12 @@ def test_a_mapping_may_hold_lists_and_whole_numbers() -> None:
         ({"penalty_k": float("nan")}, "penalty_k is nan"),
         ({"anchor_ratios": []}, "anchor_ratios"),
         ({"anchor_ratios": [1, -2]}, "anchor_ratios"),
+        ({"anchor_ratios": ["1", 2]}, "anchor_ratios is .*: expected a value of type tuple"),
+        ({"anchor_ratios": [1, None]}, "anchor_ratios"),
+        ({"anchor_ratios": [True]}, "anchor_ratios"),
+        ({"anchor_ratios": [1, float("inf")]}, "anchor_ratios"),
         ({"anchor_scale": -8.0}, "anchor_scale"),
+        ({"anchor_scale": float("inf")}, "anchor_scale"),
     ],
 )
 def test_an_impossible_setting_is_named(values: dict[str, Any], says: str) -> None:

@@ -188,6 +188,40 @@ def test_a_silent_fall_back_of_onnxruntime_is_refused(
         open_backend(fp32_folder, "onnxruntime-cuda")
 
 
+def test_the_tensorrt_provider_gets_a_folder_that_is_there_and_the_model_s_precision(
+    fp32_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen at the session's door: the provider itself does not run here."""
+    import onnxruntime
+
+    given: list[dict[str, str]] = []
+
+    def refuse(path: str, settings: object, providers: list[tuple[str, dict[str, str]]]) -> None:
+        given.append(providers[0][1])
+        raise RuntimeError("no CUDA")
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    monkeypatch.setenv("MLKD_CACHE", str(tmp_path / "not" / "yet"))
+    half = tmp_path / "half"
+    shutil.copytree(fp32_folder, half)
+    manifest = half / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"fp32"', '"fp16"'))
+    for folder in (fp32_folder, half):
+        with pytest.raises(BackendError, match=r"no CUDA; check that a GPU, .*mlkd-track\[gpu\]"):
+            open_backend(folder, "onnxruntime-tensorrt")
+    assert Path(given[0]["trt_engine_cache_path"]).is_dir()
+    assert "trt_fp16_enable" not in given[0]
+    assert given[1]["trt_fp16_enable"] == "1"
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MLKD_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BackendError, match="no CUDA"):
+        open_backend(fp32_folder, "onnxruntime-tensorrt")
+    assert "trt_engine_cache_enable" not in given[2]
+
+
 class FakeEngine:
     """Opens at once and answers with one value."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from exporter.manifest import ModelFiles, open_model
+from exporter.runtime import open as opening
 from exporter.runtime.cuda import Cuda, open_cuda
 from exporter.runtime.open import open_backend
 from exporter.runtime.tensorrt import TensorRtBackend
@@ -113,14 +114,14 @@ def test_engines_are_built_once_and_again_for_another_gpu(
 ) -> None:
     gpu.open().close()
     assert gpu.builds == 2
-    assert "there is none for this model yet" in caplog.text
+    assert "there is none for this model, GPU, driver and TensorRT yet" in caplog.text
     gpu.open().close()
     assert gpu.builds == 2
     gpu.api.gpu = "NVIDIA RTX A4000"
     caplog.clear()
     gpu.open().close()
     assert gpu.builds == 4
-    assert "the cached one is for gpu 'NVIDIA GeForce RTX 3060 Laptop GPU'" in caplog.text
+    assert "there is none for this model, GPU, driver and TensorRT yet" in caplog.text
 
 
 def test_an_engine_that_does_not_load_or_fit_is_refused(gpu: Gpu) -> None:
@@ -128,6 +129,8 @@ def test_an_engine_that_does_not_load_or_fit_is_refused(gpu: Gpu) -> None:
     gpu.trt.graphs = {}
     with pytest.raises(BackendError, match="cannot load the engine"):
         gpu.open()
+    assert gpu.builds == 2, "it is built again, once"
+    assert not gpu.api.memory
     both = list(known.values())
     gpu.trt.graphs = dict(zip(known, reversed(both), strict=True))
     with pytest.raises(ModelFileError, match="the graph's inputs are"):
@@ -139,6 +142,80 @@ def test_a_failing_cuda_call_is_named(gpu: Gpu, name: str) -> None:
     gpu.api.failing = name
     with pytest.raises(BackendError, match=f"{name} failed with CUDA error 700"):
         gpu.open()
+    assert not gpu.api.memory, "what was allocated before it is free again"
+
+
+def test_a_second_engine_that_fails_frees_the_first(gpu: Gpu) -> None:
+    first = next(iter(gpu.trt.graphs))
+    gpu.trt.graphs = {first: gpu.trt.graphs[first]}
+    with pytest.raises(BackendError, match=r"cannot load the engine of .*search\.onnx"):
+        gpu.open()
+    assert not gpu.api.memory
+    assert gpu.api.calls.count("cudaStreamCreateWithFlags") == 1
+    assert gpu.api.calls.count("cudaStreamDestroy") == 1
+
+
+def test_an_engine_that_no_longer_loads_is_built_again(
+    gpu: Gpu, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.open().close()
+    refused: list[bytes] = []
+    load = gpu.trt.load
+
+    def once(serialised: bytes) -> Any:
+        if serialised not in refused:
+            refused.append(serialised)
+            return None
+        return load(serialised)
+
+    monkeypatch.setattr(gpu.trt, "load", once)
+    gpu.open().close()
+    assert gpu.builds == 4
+    assert "it is built again" in caplog.text
+
+
+def test_an_engine_that_fails_while_it_warms_up_is_closed(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "OPENERS", {"tensorrt": lambda model, threads: gpu.open()})
+    monkeypatch.setattr(gpu.api, "cudaGraphLaunch", lambda graph, stream: (700,))
+    with pytest.raises(BackendError, match="cudaGraphLaunch failed"):
+        open_backend(gpu.model.folder, "tensorrt")
+    assert not gpu.api.memory
+
+
+def test_kernels_that_do_not_arrive_are_not_taken_for_the_old_ones(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = gpu.open()
+    first = backend.encode_template(np.full((127, 127, 3), 10, np.uint8))
+    second = backend.encode_template(np.full((127, 127, 3), 20, np.uint8))
+    x = np.full((287, 287, 3), 7, np.uint8)
+    assert (backend.predict(first, x)[0] == 17).all()
+    with monkeypatch.context() as broken:
+        broken.setattr(gpu.api, "cudaStreamSynchronize", lambda stream: (700,))
+        with pytest.raises(BackendError, match="cudaStreamSynchronize failed"):
+            backend.predict(second, x)
+    assert (backend.predict(first, x)[0] == 17).all()
+
+
+@pytest.mark.parametrize("module", ["tensorrt", "cuda.bindings"])
+def test_a_library_that_does_not_load_is_told_from_one_that_is_not_there(
+    fp32_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRt(FakeRuntimeApi(), {}))  # type: ignore[arg-type]
+    for name in [n for n in sys.modules if n == module or n.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    if module == "cuda.bindings":
+        monkeypatch.delitem(sys.modules, "cuda", raising=False)
+        (tmp_path / "cuda").mkdir()
+        path = tmp_path / "cuda" / "bindings.py"
+    else:
+        path = tmp_path / "tensorrt.py"
+    path.write_text("raise OSError('libnvinfer.so.10: cannot open shared object file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackendError, match=r"is installed, but does not load: libnvinfer"):
+        open_backend(fp32_folder, "tensorrt")
 
 
 def test_without_a_gpu_the_driver_is_suspected() -> None:
