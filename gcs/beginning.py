@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from drone.frame import Frame
 from gcs.history import History, thin_out
+from gcs.requests import GivenUpError
 from gcs.schemas import StartRequest
 from gcs.selection import select_box
 from gcs.target import Target
@@ -17,6 +20,10 @@ from model.tracker import Tracker
 
 MAX_REPLAY = 40
 """Most updates that carry a target from the frame it was drawn on to the newest one."""
+
+
+REPLAY_S = 1.0
+"""About the longest time that they may take."""
 
 
 class NoVideoError(MlkdError, RuntimeError):
@@ -47,13 +54,29 @@ class Beginning:
 
 
 def begin_target(
-    request: StartRequest, history: History, tracker: Tracker, confidence: ConfidenceConfig
+    request: StartRequest,
+    history: History,
+    tracker: Tracker,
+    confidence: ConfidenceConfig,
+    *,
+    given_up: Callable[[], bool] = lambda: False,
+    clock: Callable[[], int] = time.monotonic_ns,
 ) -> Beginning:
     """Learn the target on the frame that was seen and replay the frames since.
 
-    The newest frame is left to the loop's own update, which also publishes it.
+    The newest frame is left to the loop's own update, which also publishes it. On a slow machine
+    fewer frames are replayed, so that the replay takes about `REPLAY_S` at most.
+
+    Args:
+        request: what the operator asked for.
+        history: frames at hand.
+        tracker: of the target.
+        confidence: thresholds of the target.
+        given_up: asked between the updates whether the start is still wanted.
+        clock: ns.
 
     Raises:
+        GivenUpError: it is not.
         NoVideoError: there is no frame.
         FrameGoneError: the frame is too old or unknown.
         BoxError: the box cannot be a target.
@@ -70,11 +93,19 @@ def begin_target(
     truth = choose_truth(request.target, drawn, first)
     target = Target(tracker, confidence, first.image, drawn)
     learnt = target.box
-    passed = thin_out([frame for frame in later if frame is not newest], MAX_REPLAY)
-    for frame in passed:
-        target.update(frame.image)
+    rest = thin_out([frame for frame in later if frame is not newest], MAX_REPLAY)
+    replayed, began = 0, clock()
+    while rest:
+        if given_up():
+            raise GivenUpError("the start was given up before it was ready")
+        target.update(rest[0].image)
         target.learn()
-    return Beginning(target, first, learnt, truth, len(passed))
+        replayed += 1
+        spent_s = (clock() - began) / 1e9
+        each_s = spent_s / replayed
+        fit = len(rest) if each_s <= 0 else max(0, int((REPLAY_S - spent_s) / each_s))
+        rest = thin_out(rest[1:], fit) if fit else []
+    return Beginning(target, first, learnt, truth, replayed)
 
 
 def choose_truth(wanted: str | None, box: Box, frame: Frame) -> str | None:

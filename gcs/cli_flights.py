@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from model.errors import InputError
+
 
 def add_parser(sub: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `flights list` and `flights show`."""
@@ -26,8 +28,14 @@ def run_list(arguments: argparse.Namespace) -> int:
     """Print one line a flight."""
     from gcs.flights import list_flights
 
-    for flight in list_flights(arguments.flights_dir):
+    folder = arguments.flights_dir
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--flights-dir {folder} is a file: expected a folder of flights")
+    flights = list_flights(folder)
+    for flight in flights:
         print(f"{flight.flight_id}  {flight.started_at}  {flight.source}")
+    if not flights:
+        print(f"no flight in {folder.resolve()}")
     return 0
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import threading
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from model.errors import InputError
 
 if TYPE_CHECKING:
     import socket
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load_settings({name: getattr(args, name) for name in FLAGS}, args.config)
     settings.check_exposure()
+    check_flights_dir(settings.flights_dir)
     listener = listen(settings)
     try:
         station = build_station(settings)
@@ -90,6 +94,20 @@ def run(args: argparse.Namespace) -> int:
     serve(station, listener)
     print("stopped", flush=True)
     return 0
+
+
+def check_flights_dir(folder: Path) -> None:
+    """See that flights can be logged before anything flies; nothing is made yet.
+
+    Raises:
+        InputError: the folder, or where it would be made, is a file or cannot be written.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(
+            f"flights cannot be logged in {folder}: {place} is a file or cannot be written; give "
+            "another folder with --flights-dir"
+        )
 
 
 def page_address(settings: Settings, listener: socket.socket) -> str:

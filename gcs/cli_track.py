@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     box = parse_box(arguments.box)
     if not arguments.out.parent.is_dir():
         raise InputError(f"{arguments.out}: its folder does not exist; create it first")
+    _keep_apart({"--out": arguments.out, "--video": arguments.video}, Path(arguments.source))
     with ExitStack() as stack:
         source = open_recording(arguments.source)
         stack.callback(source.close)
@@ -81,6 +82,26 @@ def run(arguments: argparse.Namespace) -> int:
     note = f", {refused} refused by the engine (the last box stands)" if refused else ""
     print(f"{count} frames with {backend.name}{note}: {arguments.out}")
     return 0
+
+
+def _keep_apart(outputs: dict[str, Path | None], source: Path) -> None:
+    """Refuse to write over the recording, or two outputs over one another.
+
+    Raises:
+        InputError: two of them are one file, or an output lies among the recording's pictures.
+    """
+    place = source.resolve()
+    taken = {place: "the recording"}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        target = path.resolve()
+        other = taken.get(target)
+        if other is None and target.exists() and target.parent == place:
+            other = "a file of the recording"
+        if other is not None:
+            raise InputError(f"{option} {path} is {other}: expected another file to write to")
+        taken[target] = f"the file of {option}"
 
 
 def _follow(

@@ -17,8 +17,8 @@ from gcs.follow import Decision, Follow
 from gcs.history import History
 from gcs.journal import Journal
 from gcs.output import Output, Step
-from gcs.requests import HoldOrder, Orders, ReopenOrder, StartOrder, StopOrder
-from gcs.schemas import Started, StartRequest, Stopped
+from gcs.requests import GivenUpError, HoldOrder, Orders, ReopenOrder, StartOrder, StopOrder
+from gcs.schemas import Started, Stopped
 from gcs.session import Phase, Session
 from gcs.target import Answer, Target
 from model.confidence import ConfidenceConfig, Level
@@ -61,6 +61,7 @@ class Loop:
         self._learning_failed = False
         self._truth: str | None = None
         self._frames = 0
+        self._stops_done = 0
         self._video = parts.feed.video
         self.refusing = False
         self._failures = 0
@@ -153,19 +154,34 @@ class Loop:
     def _answer(self, order: StartOrder | StopOrder) -> None:
         try:
             if isinstance(order, StartOrder):
-                order.answer.set_result(self._start(order.request))
+                order.answer.set_result(self._start(order))
             else:
+                self._stops_done += 1
                 order.answer.set_result(self._stop_track())
         except Exception as error:
             # The route turns it into a refusal; the loop goes on.
             order.answer.set_exception(error)
 
-    def _start(self, request: StartRequest) -> Started:
-        parts = self._parts
-        session = self.session.start(parts.clock())
+    def _start(self, order: StartOrder) -> Started:
+        """Begin a track; what runs already goes on until the new target is there."""
+        parts, request = self._parts, order.request
+        if not (request.replace and self.session.active):
+            self.session.start(parts.clock())
         if parts.feed.video is Video.ENDED:
             raise NoVideoError("there is no picture to track in: the video has ended")
-        begun = begin_target(request, parts.history, parts.tracker, parts.confidence)
+        stops = self._stops_done
+
+        def given_up() -> bool:
+            return order.claim.taken or self.orders.stops > stops
+
+        begun = begin_target(
+            request, parts.history, parts.tracker, parts.confidence, given_up=given_up
+        )
+        if given_up() or not order.claim.take():
+            raise GivenUpError("the start was given up before it was ready")
+        if self.session.active:
+            self._end_track("a new target was drawn")
+        session = self.session.start(parts.clock())
         self.session, self._target, self._truth = session, begun.target, begun.truth
         self._frames, self._learning_failed = 0, False
         flight_id = parts.output.begin_flight(begun.frame, begun.box, begun.truth)

@@ -96,6 +96,7 @@ class Pilot:
             return
         with self._lock:
             self._watch = safety.grant(self._watch, level)
+            self._verdict = None
             self._servo = self._servo.release_distance()
         self._note("control_level", f"control level {level.name}")
 
@@ -108,6 +109,7 @@ class Pilot:
         with self._lock:
             self._watch, refusal = safety.confirm(self._watch, self._clock(), self.config)
             if refusal is None:
+                self._verdict = None
                 self._servo = self._servo.keep_distance()
         if refusal is not None:
             raise GrantError(f"forward flight is not confirmed: {refusal}")
@@ -139,6 +141,7 @@ class Pilot:
         """Believe no earlier box and void the confirmation; the level stays."""
         with self._lock:
             self._watch = safety.lose(self._watch)
+            self._verdict = None
             self._servo = self._servo.forget_target()
 
     def decide(self, frame: Frame, answer: Answer, phase: Phase) -> Decision:

@@ -103,9 +103,6 @@ def _take_in(watch: Watch, now: Situation, config: FollowConfig) -> Watch:
     age_ms = watch.age_ms(now.captured_ns)
     gone = age_ms is None or age_ms > config.lost_age_ms
     run = (0 if gone else watch.good_run) + (0 if now.low else 1)
-    return replace(
-        watch,
-        good_box=now.box,
-        good_ns=now.captured_ns,
-        good_run=min(run, config.regain_frames),
-    )
+    watch = replace(watch, good_box=now.box, good_run=min(run, config.regain_frames))
+    # A doubtful box is what the next one is compared with, but nothing is commanded on it.
+    return watch if now.low else replace(watch, good_ns=now.captured_ns)

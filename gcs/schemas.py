@@ -53,6 +53,11 @@ class StartRequest(Strict):
     frame_id: int | None = Field(
         default=None, ge=0, description="the frame on which the box was drawn"
     )
+    replace: bool = Field(
+        default=False,
+        description="while a target is tracked: it is kept until the new one is there, and where "
+        "the new one is refused",
+    )
     target: str | None = Field(
         default=None,
         max_length=80,

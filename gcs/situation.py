@@ -84,7 +84,8 @@ class Watch:
     Attributes:
         level: granted by the operator.
         confirmed: forward flight was confirmed for this unbroken track.
-        good_box, good_ns: last box that passed every check, and its capture.
+        good_box: last box that passed every check; the next one is compared with it.
+        good_ns: capture of the last such box whose score was not low; commands count from it.
         seen_ns: capture of the last frame that was looked at, whatever its answer.
         good_run: good boxes in a row since the last loss.
         low_run: low scores and misses in a row.

@@ -33,7 +33,7 @@ from model.backend import Backend
 from model.tracker import Tracker
 
 ANSWER_TIMEOUT_S = 5.0
-"""A loop that does not answer within it is stuck; a start replays for a second at most."""
+"""A loop that does not answer within it is stuck; a start replays for about a second at most."""
 
 STUCK_MS = 3000.0
 
@@ -116,18 +116,26 @@ class Station:
     async def ask(self, order: StartOrder | StopOrder) -> Started | Stopped:
         """Hand an order to the loop and wait for its answer.
 
+        A start that is refused here never begins; a stop stays ordered.
+
         Raises:
             ProblemError: the loop is dead, stuck or flooded.
             Exception: whatever the loop answered with.
         """
         self.order(order)
         answer: Future[Any] = order.answer
+        waiting = asyncio.wrap_future(answer)
+        late = f"the loop did not answer within {ANSWER_TIMEOUT_S:g} s"
         try:
             waited: Started | Stopped = await asyncio.wait_for(
-                asyncio.wrap_future(answer), ANSWER_TIMEOUT_S
+                asyncio.shield(waiting), ANSWER_TIMEOUT_S
             )
         except (asyncio.TimeoutError, TimeoutError):
-            raise unavailable(f"the loop did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+            if isinstance(order, StopOrder):
+                raise unavailable(f"{late}; the track stops as soon as it does") from None
+            if order.claim.take():
+                raise unavailable(f"{late}; nothing was started") from None
+            waited = await waiting  # it began just now
         return waited
 
     def status(self) -> Status:

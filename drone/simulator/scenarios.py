@@ -71,6 +71,8 @@ class Scenario:
             raise SourceError(
                 f"simulator: frame of {self.width_px} x {self.height_px} px: expected 64 … 4096"
             )
+        if self.seed < 0:
+            raise SourceError(f"simulator: seed {self.seed}: expected 0 or more")
         if not 1.0 <= self.fps <= 240.0:
             raise SourceError(f"simulator: {self.fps:g} frames a second: expected 1 … 240")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import asyncio
+import contextlib
+import json
+from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
-from starlette.requests import HTTPConnection
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from gcs.pilot import GrantError, Pilot
 from gcs.problems import ProblemError
@@ -21,16 +25,16 @@ router = APIRouter(
 )
 
 
+SOURCES = ("stick", "key", "api")
+"""Who can take over."""
+BODY_TIMEOUT_S = 0.1
+"""An override does not wait longer for the word who it was."""
+
+
 class LevelRequest(Strict):
     """The level that the operator grants."""
 
     level: LevelName = Field(description="CAMERA: yaw and gimbal; FOLLOW: forward too")
-
-
-class OverrideRequest(Strict):
-    """Who takes over."""
-
-    source: Literal["stick", "key", "api"] = "api"
 
 
 class FollowStatus(BaseModel):
@@ -93,11 +97,38 @@ async def confirm_follow(pilot: CurrentPilot) -> FollowStatus:
     return _status(pilot)
 
 
-@router.post("/override")
-async def take_over(request: OverrideRequest, pilot: CurrentPilot) -> FollowStatus:
-    """Take over: neutral has gone out when this answers, and the level is OFF."""
-    pilot.override(request.source)
+OVERRIDE_BODY = {
+    "requestBody": {
+        "required": False,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "properties": {"source": {"enum": list(SOURCES)}}}
+            }
+        },
+    }
+}
+
+
+@router.post("/override", openapi_extra=OVERRIDE_BODY)
+async def take_over(request: Request, pilot: CurrentPilot) -> FollowStatus:
+    """Take over: neutral has gone out when this answers, and the level is OFF.
+
+    No body is needed, and none is refused: `{"source": "key"}` (`stick`, `api`) names who took
+    over in the flight log.
+    """
+    body = b""
+    with contextlib.suppress(HTTPException, ClientDisconnect, asyncio.TimeoutError, TimeoutError):
+        body = await asyncio.wait_for(request.body(), BODY_TIMEOUT_S)
+    pilot.override(_source_in(body))
     return _status(pilot)
+
+
+def _source_in(body: bytes) -> str:
+    try:
+        source = json.loads(body)["source"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "api"
+    return source if source in SOURCES else "api"
 
 
 def _status(pilot: Pilot) -> FollowStatus:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from gcs.beginning import NoVideoError, UnknownTargetError
 from gcs.history import FrameGoneError
 from gcs.problems import ProblemError
-from gcs.requests import StartOrder, StopOrder
+from gcs.requests import GivenUpError, StartOrder, StopOrder
 from gcs.schemas import Problem, Started, StartRequest, Stopped
 from gcs.session import SessionError
 from gcs.station import CurrentStation, unavailable
@@ -35,7 +35,7 @@ async def start_tracking(request: StartRequest, station: CurrentStation) -> Star
             "Already tracking",
             str(error),
             expected="state IDLE",
-            mend="POST /api/tracking/stop first",
+            mend="POST /api/tracking/stop first, or send replace: true",
         ) from None
     except BoxError as error:
         raise ProblemError(
@@ -53,11 +53,19 @@ async def start_tracking(request: StartRequest, station: CurrentStation) -> Star
             str(error),
             received=request.frame_id,
             expected="the frame_id of a recent picture",
-            mend="draw on a newer picture, or leave frame_id out",
+            mend="draw on a newer picture",
         ) from None
     except UnknownTargetError as error:
         raise ProblemError(
             422, "Unknown target", str(error), received=request.target, mend="leave target out"
+        ) from None
+    except GivenUpError as error:
+        raise ProblemError(
+            409,
+            "Stopped",
+            str(error),
+            expected="no stop while the start is made ready",
+            mend="POST /api/tracking/start again",
         ) from None
     except NoVideoError as error:
         raise unavailable(str(error)) from None

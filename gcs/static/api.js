@@ -7,19 +7,23 @@ export class Refusal extends Error {
   }
 }
 
-export async function send(method, path, body) {
-  const options = { method, headers: {}, credentials: "same-origin" };
+const TIMEOUT_MS = 8000;
+
+export async function send(method, path, body, timeoutMs = TIMEOUT_MS) {
+  const signal = AbortSignal.timeout(timeoutMs);
+  const options = { method, headers: {}, credentials: "same-origin", signal };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  let response;
+  let response, text;
   try {
     response = await fetch(path, options);
+    text = await response.text();
   } catch {
-    throw new Refusal({ status: 0, title: "No link", detail: "the station does not answer" });
+    const late = signal.aborted ? ` within ${timeoutMs / 1000} s` : "";
+    throw new Refusal({ status: 0, title: "No link", detail: `the station does not answer${late}` });
   }
-  const text = await response.text();
   if (response.ok) return text ? JSON.parse(text) : null;
   let problem;
   try {
@@ -30,5 +34,5 @@ export async function send(method, path, body) {
   throw new Refusal({ ...problem, status: response.status });
 }
 
-export const post = (path, body) => send("POST", path, body);
+export const post = (path, body, timeoutMs) => send("POST", path, body, timeoutMs);
 export const get = (path) => send("GET", path);

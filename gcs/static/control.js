@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 
 const HOLD_MS = 1000;
+const HALT_MS = 1500; // the station answers an override at once, whatever its loop does
 const TRIES = 12;
 const PAUSE_MS = 150;
 
@@ -105,6 +106,6 @@ export class Control {
   override() {
     this.wish += 1;
     this.letGo();
-    return post("/api/follow/override", { source: "key" });
+    return post("/api/follow/override", { source: "key" }, HALT_MS);
   }
 }

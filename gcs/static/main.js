@@ -30,9 +30,8 @@ async function start(body, shown) {
   view.pending = shown;
   view.draw();
   try {
-    // A new box on a running track is a new target: stop, then start.
-    if (panel.header && panel.header.state !== "IDLE") await stop();
-    await post("/api/tracking/start", body);
+    // A new box on a running track is a new target; one that is refused leaves the old one.
+    await post("/api/tracking/start", { ...body, replace: true });
   } catch (error) {
     refused(error);
   } finally {
@@ -54,7 +53,12 @@ function halt() {
   jog.liftAll();
   const wishes = [stop()];
   if (panel.header?.camera !== false) wishes.unshift(control.override());
-  for (const wish of wishes) wish.catch(refused);
+  for (const wish of wishes) wish.catch(unconfirmed);
+}
+
+function unconfirmed(error) {
+  if (error.problem?.status !== 0) refused(error);
+  else toast("STOP not confirmed", error.problem.detail, "take the vehicle over by its sticks");
 }
 
 const selection = new Selection(view, {

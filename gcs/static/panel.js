@@ -3,6 +3,7 @@
 const at = (id) => document.getElementById(id);
 
 const STALE_MS = 500;
+const SILENT_MS = 2000; // the station sends its state several times a second, video or not
 const TOAST_MS = 7000;
 const MAX_TOASTS = 4;
 
@@ -64,10 +65,16 @@ export class Panel {
     this.linkReason = "";
     this.notice = null;
     this.linkLostMs = performance.now();
+    this.heardMs = performance.now();
+  }
+
+  get answering() {
+    return this.linked && performance.now() - this.heardMs < SILENT_MS;
   }
 
   link(connected, reason) {
     if (this.linked && !connected) this.linkLostMs = performance.now();
+    if (connected) this.heardMs = performance.now();
     this.linked = connected;
     this.linkReason = reason;
     this.tick();
@@ -75,6 +82,7 @@ export class Panel {
 
   update(header) {
     this.header = header;
+    this.heardMs = performance.now();
     const level = header.state === "TRACKING" ? header.level : header.state;
     const fill = at("score-fill");
     fill.style.width = `${100 * (header.score ?? 0)}%`;
@@ -94,7 +102,7 @@ export class Panel {
     cell("height", header.height_m === null ? null : `${header.height_m.toFixed(0)} m`);
     this.record(header);
     at("stop").disabled = header.state === "IDLE" && header.control === "OFF";
-    at("hint").hidden = header.state !== "IDLE" || !this.view.bitmap || this.view.frozen;
+    at("hint").hidden = header.state !== "IDLE" || header.video !== "LIVE" || !this.view.bitmap || this.view.frozen;
     at("jog").hidden = !header.camera;
     this.tell(header.notice);
   }
@@ -133,11 +141,12 @@ export class Panel {
     const { header } = this;
     const frozen = this.view.frozen;
     const late = age === null || age > STALE_MS;
-    const stale = !this.linked || header === null || header.video !== "LIVE" || (late && !frozen);
+    const stale = !this.answering || header === null || header.video !== "LIVE" || (late && !frozen);
     text("age", age === null ? "–" : age < 10000 ? `${age.toFixed(0)} ms` : `${(age / 1000).toFixed(0)} s`);
     at("age").className = age > STALE_MS ? "bad" : age > 250 ? "warn" : "";
     this.word(stale);
     this.view.canvas.classList.toggle("stale", stale);
+    document.body.classList.toggle("cold", stale);
     at("stale").hidden = !stale;
     if (stale) this.explain(age);
   }
@@ -145,7 +154,7 @@ export class Panel {
   word(stale) {
     const { header } = this;
     let word = "IDLE";
-    if (!this.linked) word = "NO LINK";
+    if (!this.answering) word = "NO LINK";
     else if (header?.state === "LOST") word = "LOST";
     else if (stale) word = "NO VIDEO";
     else if (header.state === "TRACKING") word = header.level === "LOW" ? "LOW" : "TRACKING";
@@ -156,8 +165,8 @@ export class Panel {
   explain(age) {
     const { header } = this;
     at("again").hidden = !(this.linked && header?.video === "ENDED");
-    if (!this.linked) {
-      const since = (performance.now() - this.linkLostMs) / 1000;
+    if (!this.answering) {
+      const since = (performance.now() - (this.linked ? this.heardMs : this.linkLostMs)) / 1000;
       text("stale-title", `NO LINK ${since.toFixed(1)} s`);
       text("stale-detail", this.linkReason || "the station does not answer; trying again");
     } else if (header?.video === "ENDED") {

@@ -45,6 +45,7 @@ def test_the_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> No
         (("noon", "--out", "x.mp4"), "'noon' is unknown"),
         (("default", "--out", "x.mp4", "--frames", "0"), "--frames 0: expected 1 or more"),
         (("default", "--out", "x.txt"), "expected .mp4 or .mkv"),
+        (("default", "--out", "x.mp4", "--seed", "-1"), "seed -1: expected 0 or more"),
         (("default", "--out", "absent/x.mp4"), "its folder does not exist"),
         (("default", "--out", "x.mp4", "--truth", "absent/t.txt"), "its folder does not exist"),
     ],

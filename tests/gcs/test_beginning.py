@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from gcs.beginning import MAX_REPLAY, NoVideoError, UnknownTargetError, begin_target
+from gcs.beginning import (
+    MAX_REPLAY,
+    REPLAY_S,
+    NoVideoError,
+    UnknownTargetError,
+    begin_target,
+)
 from gcs.history import FrameGoneError, History
+from gcs.requests import GivenUpError
 from gcs.schemas import StartRequest
 from model.confidence import ConfidenceConfig
 from model.errors import BoxError
 from model.tracker import Tracker
-from tests.fakes import NS, BrightnessBackend, make_frame
+from tests.fakes import NS, BrightnessBackend, FakeClock, make_frame
 
 CONFIG = ConfidenceConfig()
 
@@ -46,6 +53,26 @@ def test_a_long_replay_is_bounded_and_still_arrives() -> None:
     begun = begin_target(request, walk(120, 1.5), tracker(), CONFIG)
     assert begun.replayed == MAX_REPLAY
     assert abs(begun.target.box.cx - (40 + 1.5 * 118)) < 10
+
+
+def test_a_slow_machine_replays_fewer_frames_and_still_arrives() -> None:
+    clock, backend = FakeClock(), BrightnessBackend()
+    backend.before_predict = lambda: clock.advance(0.15)
+    request = StartRequest(box=[28, 108, 24, 24], frame_id=0)
+    started = clock()
+    begun = begin_target(request, walk(120, 0.3), Tracker(backend), CONFIG, clock=clock)
+    assert 4 <= begun.replayed <= 7
+    assert (clock() - started) / NS <= REPLAY_S + 0.2
+    assert abs(begun.target.box.cx - (40 + 0.3 * 118)) < 10, "the last frame is always among them"
+
+
+def test_a_start_that_nobody_wants_any_more_is_given_up() -> None:
+    backend = BrightnessBackend()
+    request = StartRequest(box=[28, 108, 24, 24], frame_id=0)
+    wanted = [False, False, True]
+    with pytest.raises(GivenUpError):
+        begin_target(request, walk(30, 6), Tracker(backend), CONFIG, given_up=lambda: wanted.pop(0))
+    assert backend.calls == 2
 
 
 def test_the_box_is_cut_to_the_frame() -> None:

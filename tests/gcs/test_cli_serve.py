@@ -61,6 +61,8 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         (("--engine", "abacus"), "expected one of auto"),
         (("--model", "absent"), "absent"),
         (("--config", "absent.yaml"), "absent.yaml"),
+        (("--flights-dir", __file__), "flights cannot be logged in"),
+        (("--flights-dir", f"{__file__}/flights"), "give another folder with --flights-dir"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

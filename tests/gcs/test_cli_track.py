@@ -113,6 +113,47 @@ def test_a_text_file_named_mp4_is_refused(
     assert "fake.mp4" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("out", "video_out", "expected"),
+    [
+        ("street.mp4", None, "--out {}/street.mp4 is the recording"),
+        ("link.txt", None, "--out {}/link.txt is the recording"),
+        ("boxes.txt", "street.mp4", "--video {}/street.mp4 is the recording"),
+        ("x.mp4", "x.mp4", "--video {}/x.mp4 is the file of --out"),
+    ],
+)
+def test_the_recording_is_never_written_over(
+    video: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    video_out: str | None,
+    expected: str,
+) -> None:
+    source = tmp_path / "street.mp4"
+    source.write_bytes(video.read_bytes())
+    (tmp_path / "link.txt").symlink_to(source)
+    options = ["track", str(source), "--box", "60,80,48,40", "--out", str(tmp_path / out)]
+    if video_out is not None:
+        options += ["--video", str(tmp_path / video_out)]
+    assert main(options) == 2
+    assert expected.format(tmp_path) in capsys.readouterr().err
+    assert source.read_bytes() == video.read_bytes()
+    assert not (tmp_path / "x.mp4").exists()
+
+
+def test_a_picture_of_the_recording_is_never_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), street(index))
+    before = (tmp_path / "1.png").read_bytes()
+    options = ["track", str(tmp_path), "--box", "60,80,48,40", "--out", str(tmp_path / "1.png")]
+    assert main(options) == 2
+    assert "is a file of the recording" in capsys.readouterr().err
+    assert (tmp_path / "1.png").read_bytes() == before
+
+
 def test_an_unknown_engine_names_the_known_ones(
     video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

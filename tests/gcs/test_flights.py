@@ -119,6 +119,16 @@ def test_show_as_json_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["mean_cle_px"] == 10
 
 
+def test_an_empty_list_says_so_and_a_file_is_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["flights", "list", "--flights-dir", str(tmp_path / "none")]) == 0
+    assert f"no flight in {tmp_path / 'none'}" in capsys.readouterr().out
+    (tmp_path / "file").write_text("")
+    assert main(["flights", "list", "--flights-dir", str(tmp_path / "file")]) == 2
+    assert "is a file: expected a folder of flights" in capsys.readouterr().err
+
+
 def test_a_missing_flight_ends_with_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from gcs.app import create_app
 from gcs.beginning import NoVideoError
 from gcs.feed import INTERVALS_KEPT
+from gcs.history import FrameGoneError
 from gcs.hub import Publication
-from gcs.requests import HoldOrder
+from gcs.requests import GivenUpError, HoldOrder, StartOrder, StopOrder
 from gcs.schemas import StartRequest
 from gcs.session import SessionError
+from model.errors import BoxError
 from tests.fakes import make_frame
 from tests.rig import Rig
-from tests.serving import wait_until
+from tests.serving import MemoryClient, wait_until
 
 
 def test_500_numbered_frames_with_gaps_in_order_with_age_and_drops(rig: Rig) -> None:
@@ -126,3 +131,95 @@ def test_lost_and_found_again(rig: Rig) -> None:
     states = [line["state"] for line in rig.flight()]
     assert states[0] == states[-1] == "TRACKING"
     assert all(line["box"] is None for line in rig.flight() if line["state"] == "LOST")
+
+
+def test_a_stop_ends_a_start_that_is_still_being_made_ready(rig: Rig) -> None:
+    for number in range(12):
+        rig.push_and_wait(number)
+    replaying, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        replaying.set()
+        assert go_on.wait(10)
+
+    rig.backend.before_predict = wait
+    start, stop = StartOrder(StartRequest(box=[148, 108, 24, 24], frame_id=0)), StopOrder()
+    rig.station.loop.orders.put(start)
+    assert replaying.wait(10)
+    rig.station.loop.orders.put(stop)
+    go_on.set()
+    with pytest.raises(GivenUpError):
+        start.answer.result(10)
+    with pytest.raises(SessionError):
+        stop.answer.result(10)
+    assert rig.backend.calls == 1
+    rig.backend.before_predict = None
+    assert rig.push_and_wait(12).status.state == "IDLE"
+    assert "track_started" not in rig.kinds()
+    assert rig.start_track().frame_id == 12, "the next start is not held back"
+
+
+def test_a_start_that_was_refused_never_begins(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is stuck in the first update for longer than the asker waits."""
+    monkeypatch.setattr("gcs.station.ANSWER_TIMEOUT_S", 0.2)
+    for number in range(12):
+        rig.push_and_wait(number)
+    go_on = threading.Event()
+    rig.backend.before_predict = lambda: None if go_on.wait(10) else pytest.fail("never released")
+    client = MemoryClient(create_app(rig.station))
+    body = {"box": [148, 108, 24, 24], "frame_id": 0}
+    refused = client.post("/api/tracking/start", json=body)
+    assert refused.status_code == 503
+    assert "nothing was started" in refused.json()["detail"]
+    unheard = client.post("/api/tracking/stop")
+    assert unheard.status_code == 503
+    assert "the track stops as soon as it does" in unheard.json()["detail"]
+    go_on.set()
+    rig.backend.before_predict = None
+    assert rig.push_and_wait(12).status.state == "IDLE"
+    assert "track_started" not in rig.kinds()
+
+
+def test_a_stop_that_came_too_late_for_its_answer_stops_all_the_same(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gcs.station.ANSWER_TIMEOUT_S", 0.2)
+    rig.push_and_wait(0)
+    rig.start_track()
+    go_on, stuck = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        stuck.set()
+        assert go_on.wait(10)
+
+    rig.backend.before_predict = wait
+    rig.push(1)
+    assert stuck.wait(10)
+    assert MemoryClient(create_app(rig.station)).post("/api/tracking/stop").status_code == 503
+    go_on.set()
+    rig.backend.before_predict = None
+    wait_until(lambda: "track_stopped" in rig.kinds())
+    assert rig.push_and_wait(2).status.state == "IDLE"
+
+
+def test_a_new_box_that_is_refused_leaves_the_track_as_it_was(rig: Rig) -> None:
+    rig.push_and_wait(0)
+    first = rig.start_track()
+    for request, error in (
+        (StartRequest(box=[148, 108, 24, 24], frame_id=99, replace=True), FrameGoneError),
+        (StartRequest(box=[1, 1, 2, 2], replace=True), BoxError),
+        (StartRequest(box=[148, 108, 24, 24]), SessionError),
+    ):
+        with pytest.raises(error):
+            rig.start_track(request)
+        assert rig.station.output.flight_id == first.flight_id
+    assert rig.push_and_wait(1).status.state == "TRACKING"
+    second = rig.start_track(StartRequest(box=[150, 110, 20, 20], replace=True))
+    assert second.flight_id != first.flight_id
+    assert rig.kinds().count("track_started") == 2
+    assert rig.kinds().count("track_stopped") == 1
+    status = rig.push_and_wait(2).status
+    assert (status.state, status.recording) == ("TRACKING", second.flight_id)
+    rig.stop_track()
+    third = rig.start_track(StartRequest(box=[150, 110, 20, 20], replace=True))
+    assert third.frame_id == 2, "with nothing to replace it is a start"

@@ -275,6 +275,58 @@ def test_stop_ends_a_level_without_a_track_and_a_move_under_way(tmp_path: Path) 
         assert neutrals > 0
 
 
+def test_the_page_is_never_wider_than_the_window(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)), control=FakeControl())
+    with page_of(tmp_path, station) as page:
+        page.wait("!document.getElementById('control').hidden")
+        press_level(page, "FOLLOW")
+        page.wait("!document.getElementById('confirm').hidden")
+        for width in (1400, 1280, 1181, 1180, 1130, 1024, 901, 900, 800, 640, 560, 500, 360):
+            page.resize(width, 700)
+            page.wait(f"window.innerWidth === {width}")
+            over = page.eval("document.documentElement.scrollWidth - window.innerWidth")
+            assert over <= 0, f"{over} px too wide at {width}"
+            right = page.eval("document.getElementById('confirm').getBoundingClientRect().right")
+            assert right <= width
+            if width in (1024, 360):
+                keep(page, f"follow-{width}")
+
+
+def test_a_new_box_replaces_the_track_without_a_stop_between(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)), control=FakeControl())
+    with page_of(tmp_path, station) as page:
+        drag(page)
+        page.wait(f"{STATE} === 'TRACKING'")
+        drag(page, half=20)
+        wait_until(lambda: [e.kind for e in station.journal.events].count("track_started") == 2)
+        (stopped,) = [e for e in station.journal.events if e.kind == "track_stopped"]
+        assert stopped.message == "a new target was drawn"
+        # A picture that is long gone: the track that runs is kept.
+        page.eval(
+            "import('/static/api.js').then((api) => api.post('/api/tracking/start', "
+            "{box: [1, 1, 50, 50], frame_id: 10 ** 9, replace: true}).catch(() => 0))"
+        )
+        assert station.status().state == "TRACKING"
+
+
+def test_a_stop_that_nobody_answers_is_told(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)), control=FakeControl())
+    with page_of(tmp_path, station) as page:
+        drag(page)
+        page.wait(f"{STATE} === 'TRACKING'")
+        page.eval(
+            "window.fetch = (path, options) => new Promise((_, no) => "
+            "options.signal.addEventListener('abort', () => no(options.signal.reason)))"
+        )
+        station.hub.publish = lambda publication: None  # type: ignore[method-assign]
+        page.press(" ", "Space")
+        page.wait("document.getElementById('toasts').textContent.includes('STOP not confirmed')")
+        assert "by its sticks" in page.text("#toasts")
+        page.wait(f"{STATE} === 'NO LINK'")
+        assert page.eval("document.body.classList.contains('cold')")
+        keep(page, "no-answer")
+
+
 def test_a_source_that_cannot_be_commanded_shows_no_levels(tmp_path: Path) -> None:
     station = make_station(tmp_path, SlowSource(30, (640, 360)))
     with page_of(tmp_path, station) as page:

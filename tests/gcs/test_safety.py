@@ -114,6 +114,11 @@ CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
     "stale": [(*nothing_new(251), Action.NEUTRAL), (*nothing_new(500), Action.NEUTRAL)],
     "unproven": [(replace(HELD, good_run=1), seen(), Action.NEUTRAL)],
     "low_score": [(replace(HELD, low_run=4), seen(low=True, score=0.4), Action.YAW)],
+    "doubted_box": [
+        (HELD, seen(low=True, score=0.4), Action.CAMERA),
+        (HELD, seen(low=True, score=0.05, box=None), Action.CAMERA),
+        (replace(HELD, low_run=3), seen(low=True, score=0.4), Action.CAMERA),
+    ],
     "refused_box": [
         (HELD, seen(box=Box(0, 300, 80, 50)), Action.CAMERA),
         (HELD, seen(box=Box(1200, 300, 80, 50)), Action.CAMERA),
@@ -141,6 +146,21 @@ CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
         (HELD, told(flying_state="hovering", home_distance_m=200.0), Action.FOLLOW),
     ],
 }
+
+
+def test_nothing_is_commanded_on_doubtful_boxes_for_longer_than_on_none() -> None:
+    """Every box fits and is LOW: forward ends at once, all else 250 ms after the last sure one."""
+    watch, actions = HELD, {}
+    for frame in range(1, 20):
+        now_ns = NOW_NS + frame * 33 * MS
+        now = seen(now_ns=now_ns, captured_ns=now_ns - 20 * MS, low=True, score=0.5)
+        watch, verdict = safety.judge(watch, now, CONFIG)
+        actions[round((now_ns - (HELD.good_ns or 0)) / MS)] = verdict.action
+    assert all(action >= Action.CAMERA for action in actions.values())
+    assert all(action >= Action.YAW for age_ms, action in actions.items() if age_ms > 33 * 5)
+    assert all(action >= Action.NEUTRAL for age_ms, action in actions.items() if age_ms > 250)
+    assert all(action >= Action.HOVER for age_ms, action in actions.items() if age_ms > 500)
+    assert not watch.confirmed
 
 
 def test_every_rule_has_a_case() -> None:
@@ -280,11 +300,12 @@ def test_low_scores_leave_the_yaw_then_nothing_until_the_target_is_sure() -> Non
         now = seen(now_ns=now_ns, captured_ns=now_ns - MS, low=low, score=0.4 if low else 0.9)
         watch, verdict = safety.judge(watch, now, CONFIG)
         rules.append(verdict.rule)
-    assert rules[:4] == ["clear"] * 4
-    assert rules[4:14] == ["low_score"] * 10
+    assert rules[:4] == ["doubted_box"] * 4
+    assert rules[4:7] == ["low_score"] * 3
+    assert rules[7:14] == ["stale"] * 7
     assert rules[14] == "low_long"
-    assert set(rules[15:22]) <= {"unproven", "low_long"}
-    assert rules[-1] == "unconfirmed"
+    assert set(rules[15:23]) == {"lost"}
+    assert rules[23:] == ["unproven", "unproven", "unconfirmed", "unconfirmed"]
     assert not watch.confirmed
 
 

@@ -179,6 +179,33 @@ def test_an_override_is_neutral_before_it_answers_and_nothing_follows(
     assert "override" in kinds(station)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {},
+        {"content": b"stop", "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+        {"content": b"{", "headers": {"Content-Type": "application/json"}},
+        {"json": {"source": "operator", "other": [1]}},
+        {"json": []},
+        {"content": b"x" * 100_000},
+    ],
+)
+def test_an_override_is_never_refused_for_its_body(
+    client: MemoryClient, control: FakeControl, sent: dict[str, Any]
+) -> None:
+    grant(client, "FOLLOW")
+    neutrals = control.neutrals
+    answer = client.post("/api/follow/override", **sent)
+    assert answer.is_success, answer.text
+    assert answer.json()["level"] == "OFF"
+    assert control.neutrals > neutrals
+
+
+def test_a_stop_is_never_refused_for_its_body(client: MemoryClient, station: Station) -> None:
+    start(client, station)
+    assert client.post("/api/tracking/stop", content=b"now").is_success
+
+
 def test_stop_is_neutral_at_once_and_asks_for_a_new_confirmation(
     client: MemoryClient, station: Station, control: FakeControl
 ) -> None:
