@@ -175,6 +175,7 @@ def _run_ablation(args: argparse.Namespace) -> int:
         frames=args.frames, night=args.night, night_only=args.night_only,
     )  # fmt: skip
     videos = load_sequences(chosen)
+    drawn = {moment: ablation.find_moment(videos, *moment) for moment in moments}
     path = args.teacher
     if path is None:
         path = args.out / "teacher.pt"
@@ -211,9 +212,9 @@ def _run_ablation(args: argparse.Namespace) -> int:
         "deviation. MLKD-Track is the best student of each room, chosen on these sequences."
     )
     print(ablation_table.write_table(args.out, entries, note))
-    for name, frame in moments:
+    for (name, frame), moment in drawn.items():
         print(
-            f"heat map written to {ablation.draw_heat(args.out, candidates, videos, name, frame)}"
+            f"heat map written to {ablation.draw_heat(args.out, candidates, moment, name, frame)}"
         )
     return 0
 

@@ -16,7 +16,7 @@ from model.evaluation.sequences import Sequence as Video
 from model.evaluation.table import Row, make_rows, score_runs
 from model.training.ablation_table import Entry
 from model.training.eager import open_checkpoint
-from model.training.heatmaps import draw_row, read_moment
+from model.training.heatmaps import Moment, draw_row, read_moment
 from model.training.mutual_config import MutualConfig
 from model.training.mutual_loop import AVERAGE_FILE
 
@@ -130,19 +130,30 @@ def evaluate(
     return [_entry(c, row) for c in chosen for row in rows if row.tracker == c.name]
 
 
-def draw_heat(
-    out: Path, candidates: Sequence[Candidate], videos: Sequence[Video], name: str, frame: int
-) -> Path:
-    """Draw the similarity maps of every candidate of the first seed over one search region.
+def find_moment(videos: Sequence[Video], name: str, frame: int) -> Moment:
+    """Look up a frame to draw similarity maps of.
 
     Raises:
-        InputError: no sequence of that name, or the target is absent from the frame.
+        InputError: no sequence of that name, no such frame, or the target is absent from it.
     """
     found = [video for video in videos if video.name == name]
     if not found:
         known = ", ".join(video.name for video in videos)
         raise InputError(f"no sequence {name!r} to draw; known: {known}")
-    moment = read_moment(found[0], frame)
+    return read_moment(found[0], frame)
+
+
+def draw_heat(
+    out: Path, candidates: Sequence[Candidate], moment: Moment, name: str, frame: int
+) -> Path:
+    """Draw the similarity maps of every candidate of the first seed over one search region.
+
+    Args:
+        out: folder of the picture.
+        candidates: whose maps are drawn.
+        moment: the frame, of `find_moment`.
+        name, frame: for the picture's name.
+    """
     seeds = [c.seed for c in candidates if c.seed is not None]
     shown = [c for c in candidates if c.seed in (None, *seeds[:1])]
     row = draw_row({c.name: open_checkpoint(c.checkpoint) for c in shown}, moment)

@@ -31,6 +31,7 @@ from model.training.ablation import (
     Plan,
     draw_heat,
     evaluate,
+    find_moment,
     train_rows,
 )
 from model.training.ablation_table import (
@@ -170,10 +171,12 @@ def test_the_best_of_each_room_is_the_final_tracker(networks, tmp_path):
     entries = evaluate(candidates, find_video_sequences(tmp_path / "set"), tmp_path / "results")
     assert len(entries) == len(candidates) + 2
     videos = find_video_sequences(tmp_path / "set")
-    picture = draw_heat(tmp_path, candidates[:2], videos, "a", 2)
+    picture = draw_heat(tmp_path, candidates[:2], find_moment(videos, "a", 2), "a", 2)
     assert cv2.imread(str(picture)).shape[1] == 3 * (287 + 4)
     with pytest.raises(InputError, match="no sequence 'b'"):
-        draw_heat(tmp_path, candidates[:2], videos, "b", 2)
+        find_moment(videos, "b", 2)
+    with pytest.raises(InputError, match="has no frame 99"):
+        find_moment(videos, "a", 99)
     pytest.importorskip("matplotlib")
     write_table(tmp_path, entries, "two seeds")
     assert {p.name for p in tmp_path.glob("ablation*")} == {
