@@ -109,7 +109,8 @@ def listen(settings: Settings) -> socket.socket:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             f"cannot serve on {settings.host} port {settings.port}: {reason}; "
-            "expected a free port: try --port 0 for any, or stop the other program"
+            "expected an address of this machine and a free port: try --port 0 for any (make serve "
+            "ARGS='--port 0'), or stop the other program"
         ) from None
 
 

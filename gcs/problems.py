@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -61,8 +62,9 @@ async def _on_problem(_request: Request, error: Exception) -> Response:
 
 async def _on_validation(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first: dict[str, Any] = dict(error.errors()[0])
-    place = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    first = _nearest(error.errors())
+    parts = [str(part) for part in first["loc"] if part != "body"]
+    place = ".".join(part for part in parts if not _is_branch(part)) or "body"
     if first["type"] == "json_invalid":
         detail = f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}"
         problem = ProblemError(
@@ -79,6 +81,17 @@ async def _on_validation(_request: Request, error: Exception) -> Response:
         mend=f"correct {place}; the fields are listed at /docs",
     ).problem
     return problem_response(problem)
+
+
+def _nearest(errors: Sequence[Any]) -> dict[str, Any]:
+    """Of a field that may be written in two ways, the complaint about the way that was taken."""
+    wrong_way = [e for e in errors if isinstance(e.get("input"), dict) and e["type"] == "list_type"]
+    return dict(next((e for e in errors if e not in wrong_way), errors[0]))
+
+
+def _is_branch(part: str) -> bool:
+    """Whether a part of a place names one of those ways, which the sender did not write."""
+    return part.startswith("list[") or part in ("BoxFields", "PointFields")
 
 
 async def _on_http(_request: Request, error: Exception) -> Response:

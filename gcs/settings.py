@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ class Settings(BaseSettings):
         for path in (self.tls_cert, self.tls_key):
             if path is not None and not path.is_file():
                 raise ConfigError(f"{path} is not a file: expected a PEM file for TLS")
+        if self.tls_cert is not None:
+            try:
+                ssl.create_default_context().load_cert_chain(self.tls_cert, self.tls_key)
+            except (ssl.SSLError, OSError) as error:
+                raise ConfigError(
+                    f"{self.tls_cert} and {self.tls_key} are no certificate and its key: expected "
+                    f"PEM files that belong together ({error})"
+                ) from None
         secret = self.token.get_secret_value() if self.token else ""
         if self.token and len(secret) < MIN_TOKEN_LENGTH:
             raise ConfigError(

@@ -94,6 +94,8 @@ def test_a_flight_over_http(client: MemoryClient, station: Station) -> None:
         ({"box": [10, 10, 30, 30], "colour": "red"}, 422, "colour"),
         ({"box": [10, 10, 30]}, 422, "box"),
         ({"box": "all"}, 422, "box"),
+        ({"box": {"x": 1, "y": 1, "w": 30}}, 422, "box.h: Field required"),
+        ({"point": {"x": 1}}, 422, "point.y: Field required"),
         ({}, 422, "exactly one"),
         ([], 422, "body"),
     ],

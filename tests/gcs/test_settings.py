@@ -119,6 +119,13 @@ def test_the_network_needs_a_secret_and_encryption(flags: dict[str, Any], messag
         load_settings(flags).check_exposure()
 
 
+def test_files_that_are_no_certificate_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.txt"
+    path.write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"certificate\.txt are no certificate and its key"):
+        load_settings({"tls_cert": path, "tls_key": path}).check_exposure()
+
+
 def test_a_network_inside_a_vpn() -> None:
     load_settings({"host": "0.0.0.0", "token": SECRET, "allow_plain_http": True}).check_exposure()
 
