@@ -44,7 +44,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         port = str(taken.getsockname()[1])
         line = refused(capsys, "--port", port)
     assert f"port {port}" in line
-    assert "expected a free port" in line
+    assert "and a free port" in line
 
 
 @pytest.mark.parametrize(
