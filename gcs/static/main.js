@@ -64,7 +64,9 @@ function unconfirmed(error) {
 const selection = new Selection(view, {
   onBegin(frameId) {
     stream.hold(frameId);
-    at("frozen").textContent = `picture ${frameId} stands still · Esc cancels`;
+    const going = control.level === "OFF" ? "" : " · the vehicle goes on";
+    at("frozen").textContent = `picture ${frameId} stands still${going} · Esc cancels`;
+    at("frozen").classList.toggle("going", going !== "");
     at("frozen").hidden = false;
     at("hint").hidden = true;
   },
