@@ -144,6 +144,8 @@ class Loop:
 
     def _handle_orders(self) -> None:
         for order in self.orders.take():
+            if isinstance(order, StopOrder):
+                self._stops_done += 1
             if isinstance(order, HoldOrder):
                 self._parts.history.hold(order.frame_id)
             elif isinstance(order, ReopenOrder):
@@ -156,7 +158,6 @@ class Loop:
             if isinstance(order, StartOrder):
                 order.answer.set_result(self._start(order))
             else:
-                self._stops_done += 1
                 order.answer.set_result(self._stop_track())
         except Exception as error:
             # The route turns it into a refusal; the loop goes on.

@@ -94,13 +94,13 @@ class Orders:
         Raises:
             BusyError: too many wait already.
         """
-        if isinstance(order, StopOrder):
-            with self._lock:
-                self._stops += 1
         try:
             self._queue.put_nowait(order)
         except queue.Full:
             raise BusyError(f"{MAX_WAITING} requests are waiting for the loop") from None
+        if isinstance(order, StopOrder):
+            with self._lock:
+                self._stops += 1
 
     def take(self) -> list[Order]:
         """Everything that waits, oldest first."""

@@ -202,6 +202,15 @@ def test_a_stop_that_came_too_late_for_its_answer_stops_all_the_same(
     assert rig.push_and_wait(2).status.state == "IDLE"
 
 
+def test_a_stop_that_was_cancelled_holds_no_later_start_back(rig: Rig) -> None:
+    rig.push_and_wait(0)
+    stop = StopOrder()
+    assert stop.answer.cancel()
+    rig.station.loop.orders.put(stop)
+    rig.push_and_wait(1)
+    assert rig.start_track().frame_id == 1
+
+
 def test_a_new_box_that_is_refused_leaves_the_track_as_it_was(rig: Rig) -> None:
     rig.push_and_wait(0)
     first = rig.start_track()
