@@ -217,6 +217,23 @@ def test_a_library_that_does_not_load_is_told_from_one_that_is_not_there(
         open_backend(fp32_folder, "tensorrt")
 
 
+def test_without_a_gpu_the_driver_is_suspected() -> None:
+    with pytest.raises(BackendError, match=r"no NVIDIA GPU .*CUDA error 35.*nvidia-smi"):
+        Cuda(FakeRuntimeApi(gpus=0))
+
+
+@pytest.mark.parametrize(
+    ("module", "library"), [("tensorrt", "tensorrt"), ("cuda.bindings", "cuda-bindings")]
+)
+def test_a_missing_library_is_named_with_its_extra(
+    fp32_folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRt(FakeRuntimeApi(), {}))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"{library} is not installed.*mlkd-track\[gpu\]"):
+        open_backend(fp32_folder, "tensorrt")
+
+
 def test_the_real_cuda_bindings_have_every_function_in_use() -> None:
     runtime = pytest.importorskip("cuda.bindings.runtime")
     names = [n for n in vars(FakeRuntimeApi) if n.startswith("cuda")]
