@@ -209,7 +209,8 @@ def _run_ablation(args: argparse.Namespace) -> int:
         )
     note = (
         f"{len(videos)} sequences of {args.eval_data.name}; {len(seeds)} seeds; mean ± standard "
-        "deviation. MLKD-Track is the best student of each room, chosen on these sequences."
+        "deviation. MLKD-Track is the best of each room's students and their mean, chosen on these "
+        "sequences."
     )
     print(ablation_table.write_table(args.out, entries, note))
     for (name, frame), moment in drawn.items():

@@ -20,6 +20,7 @@ from model.nets import alexnet, compact
 from model.nets.baselines import build_baseline
 from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
 from model.training.config import TrainConfig
+from model.training.loop import TrainingError
 from model.training.night import darken, sample_scene
 from model.training.optim import Schedule, make_optimizer, set_learning_rate
 from model.training.runs import Clock, RunLog, Stretch, autocast, make_loader, seed_everything
@@ -193,7 +194,12 @@ def _step(
     loss = F.mse_loss(seen.float(), wanted)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.student.parameters(), config.optim.clip)
+    norm = nn.utils.clip_grad_norm_(state.student.parameters(), config.optim.clip)
+    if not (torch.isfinite(loss.detach()) and torch.isfinite(norm)):
+        raise TrainingError(
+            f"the loss is {float(loss.detach())}, its gradient {float(norm)}: lower optim.lr and "
+            "start from the last checkpoint, which is kept"
+        )
     state.optimizer.step()
     return float(loss.detach())
 

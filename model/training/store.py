@@ -99,16 +99,24 @@ def build_store(config: TrainConfig, root: Path, folder: Path, report: DataRepor
     marker.unlink(missing_ok=True)
     rows: list[tuple[object, ...]] = []
     groups: dict[tuple[int, str], int] = {}
-    with (folder / "crops.bin").open("wb") as stream:
-        for number, source in enumerate(tqdm(config.sources, desc="cutting crops", unit="source")):
-            before = len(rows)
-            for frame in iter_source(source, root, report, config.pairs.min_side_px):
-                group = groups.setdefault((number, _group_of(source, frame)), len(groups))
-                for crop in _cut(frame, source, config.tracker):
-                    rows.append(_row(crop, stream.tell(), number, group, frame.index))
-                    stream.write(np.ascontiguousarray(crop.image).tobytes())
-            if len(rows) == before:
-                raise InputError(f"{root / source.path} yields no usable {source.kind}")
+    # Under another name first: a run that still reads the old crops keeps them.
+    fresh = folder / f"crops.{os.getpid()}.tmp"
+    try:
+        with fresh.open("wb") as stream:
+            for number, source in enumerate(
+                tqdm(config.sources, desc="cutting crops", unit="source")
+            ):
+                before = len(rows)
+                for frame in iter_source(source, root, report, config.pairs.min_side_px):
+                    group = groups.setdefault((number, _group_of(source, frame)), len(groups))
+                    for crop in _cut(frame, source, config.tracker):
+                        rows.append(_row(crop, stream.tell(), number, group, frame.index))
+                        stream.write(np.ascontiguousarray(crop.image).tobytes())
+                if len(rows) == before:
+                    raise InputError(f"{root / source.path} yields no usable {source.kind}")
+        fresh.replace(folder / "crops.bin")
+    finally:
+        fresh.unlink(missing_ok=True)
     np.save(folder / "index.npy", np.array(rows, _RECORD))
     lines = report.lines()
     (folder / "skipped.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

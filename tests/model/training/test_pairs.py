@@ -166,6 +166,15 @@ def test_the_store_is_cut_once_and_anew_when_data_changes(root: Path, tmp_path: 
     other = make_config("boxes", "still", pairs={"min_side_px": 40.0})
     with pytest.raises(InputError, match="no usable boxes"):
         build_store(other, root, tmp_path, DataReport())
+    assert not list(tmp_path.glob("*.tmp")), "nothing half written stays"
+
+
+def test_a_run_keeps_its_crops_while_another_cuts_anew(root: Path, tmp_path: Path) -> None:
+    mine = build_store(make_config("boxes", "still"), root, tmp_path, DataReport())
+    before = [mine.crop(number).image.copy() for number in range(len(mine))]
+    build_store(make_config("sequences", "seq"), root, tmp_path, DataReport())
+    for number, image in enumerate(before):
+        assert np.array_equal(mine.crop(number).image, image)
 
 
 def test_small_targets_are_kept_at_their_own_resolution(root: Path, tmp_path: Path) -> None:

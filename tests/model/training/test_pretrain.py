@@ -15,6 +15,7 @@ from model.nets.alexnet import FIRST_CENTRE_PX, STRIDE  # noqa: E402
 from model.nets.baselines import build_baseline  # noqa: E402
 from model.training.checkpoint import load_checkpoint, take_over  # noqa: E402
 from model.training.config import TrainConfig  # noqa: E402
+from model.training.loop import TrainingError  # noqa: E402
 from model.training.pretrain import CropDataset, run_pretraining  # noqa: E402
 from model.training.sources import DataReport  # noqa: E402
 from model.training.teacher import CHANNELS, INPUT_PX, MARGIN_PX, FeatureTeacher  # noqa: E402
@@ -109,6 +110,18 @@ def test_a_run_leaves_a_backbone_and_resumes(root: Path, tmp_path: Path) -> None
     second = load_checkpoint(latest)
     assert second["step"] == 2
     torch.testing.assert_close(second["teacher"]["mean"], first["teacher"]["mean"])
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_checkpoint(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest = run_pretraining(make_config(steps=1), root, tmp_path, False, CPU, strict=False)
+    before = latest.read_bytes()
+    seen = FeatureTeacher.forward
+    monkeypatch.setattr(FeatureTeacher, "forward", lambda self, x: seen(self, x) * float("nan"))
+    with pytest.raises(TrainingError, match=r"the loss is nan.*lower optim\.lr"):
+        run_pretraining(make_config(steps=2), root, tmp_path, True, CPU, strict=False)
+    assert latest.read_bytes() == before
 
 
 def test_the_compact_backbone_learns_too_and_starts_a_tracker(root: Path, tmp_path: Path) -> None:
