@@ -20,8 +20,6 @@ from model.tracker import Tracker
 
 MAX_REPLAY = 40
 """Most updates that carry a target from the frame it was drawn on to the newest one."""
-
-
 REPLAY_S = 1.0
 """About the longest time that they may take."""
 

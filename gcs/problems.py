@@ -85,8 +85,10 @@ async def _on_validation(_request: Request, error: Exception) -> Response:
 
 def _nearest(errors: Sequence[Any]) -> dict[str, Any]:
     """Of a field that may be written in two ways, the complaint about the way that was taken."""
-    wrong_way = [e for e in errors if isinstance(e.get("input"), dict) and e["type"] == "list_type"]
-    return dict(next((e for e in errors if e not in wrong_way), errors[0]))
+    names_given = (
+        e for e in errors if e["type"] != "list_type" or not isinstance(e["input"], dict)
+    )
+    return dict(next(names_given, errors[0]))
 
 
 def _is_branch(part: str) -> bool:

@@ -90,7 +90,11 @@ class TensorRtBackend(GraphBackend):
             opt_level=self._options.opt_level,
         )
 
+        built_here = False
+
         def build(timing_cache: bytes) -> BuiltEngine:
+            nonlocal built_here
+            built_here = True
             return build_engine(self._trt, path.read_bytes(), self._options, timing_cache)
 
         folder = cache_folder() / "engines"
@@ -102,8 +106,10 @@ class TensorRtBackend(GraphBackend):
         try:
             return start()
         except EngineNotLoadedError as error:
-            log.warning("%s: it is built again", error)
             forget(folder, key)
+            if built_here:
+                raise
+            log.warning("%s: it is built again", error)
         return start()
 
     def _encode(self, z: Image) -> tuple[Float, Float]:
