@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.errors import InputError
+from model.evaluation.box_files import read_lines
 from model.evaluation.crop511 import read_crop511
+from model.evaluation.datasets import picture_number
 from model.geometry import Image
 from model.training.config import SourceConfig
 
@@ -104,16 +106,12 @@ def _iter_sequences(
             continue
         group = truth.parent.relative_to(folder).as_posix()
         boxes = read_boxes(truth)
-        count = 0
-        for index, image in _iter_video(truth.parent, report):
-            count = index + 1
+        for index, image in _iter_frames(truth, len(boxes), report):
             if index % source.frame_step or index >= len(boxes):
                 continue
             where = f"{truth} line {index + 1}"
             usable = _usable(boxes[index : index + 1], image, report, where, min_side_px)
             yield SourceFrame(group, index, image, usable)
-        if count < len(boxes):
-            report.skip(f"missing frames ({count} of {len(boxes)} boxes have one)", str(truth))
 
 
 def _iter_crops(
@@ -136,14 +134,17 @@ def _iter_crops(
 
 
 def read_boxes(path: Path) -> Boxes:
-    """Read one box a line, separated by comma, tab or blanks; `nan` where there is no target.
+    """Read one box a line, separated by comma, tab or blanks.
+
+    `nan` and a blank line stand for a frame without a target; blank lines at the end do not count.
 
     Raises:
-        InputError: a line does not hold four numbers.
+        InputError: a line does not hold four numbers, or the file is no UTF-8 text.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
+            rows.append([np.nan] * 4)
             continue
         try:
             values = [float(v) for v in line.replace(",", " ").split()]
@@ -155,26 +156,84 @@ def read_boxes(path: Path) -> Boxes:
     return np.asarray(rows, np.float32).reshape(-1, 4)
 
 
-def _iter_video(folder: Path, report: DataReport) -> Iterator[tuple[int, Image]]:
-    """Yield (frame number, image) of a folder's video, or of its images in order of name."""
+def _iter_frames(truth: Path, boxes: int, report: DataReport) -> Iterator[tuple[int, Image]]:
+    """Yield (line of the box from 0, image) of a sequence's video, or else of its pictures.
+
+    Frames without a box and boxes without a frame are counted once a sequence.
+    """
+    folder = truth.parent
     videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-    if not videos:
-        frames = folder / "img" if (folder / "img").is_dir() else folder
-        paths = sorted(p for p in frames.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        for index, path in enumerate(paths):
-            image = _read_image(path, report)
-            if image is not None:
-                yield index, image
+    if videos:
+        count = 0
+        for frame in _iter_video(videos[0]):
+            yield count, frame
+            count += 1
+        _compare(count, boxes, truth, report)
         return
-    capture = cv2.VideoCapture(str(videos[0]))
+    place = folder / "img" if (folder / "img").is_dir() else folder
+    pictures = [p for p in place.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    matched = _match_pictures(pictures, boxes)
+    if matched is None:
+        counts = f"{_numbering(pictures)}; {boxes} boxes"
+        report.skip(f"sequence whose pictures do not fit its boxes ({counts})", str(truth))
+        return
+    _compare(len(matched), boxes, truth, report)
+    for index, picture in matched:
+        image = _read_image(picture, report)
+        if image is not None:
+            yield index, image
+
+
+def _numbering(pictures: list[Path]) -> str:
+    numbers = sorted(picture_number(picture.stem) for picture in pictures)
+    if numbers[0] < 0:
+        return f"{len(pictures)} pictures, not all numbered"
+    return f"{len(pictures)} pictures, numbered {numbers[0]} to {numbers[-1]}"
+
+
+def _match_pictures(pictures: list[Path], boxes: int) -> list[tuple[int, Path]] | None:
+    """Match pictures to boxes by the number in their names, so that no label shifts unseen.
+
+    - As many pictures as boxes: by their order.
+    - As many boxes as the numbers span: the first number is the first box's, and a number left
+      out is a frame that is missing.
+    - Numbers from 0 or 1 on without a hole: from the first box on; what is left over is at the end.
+    - Anything else could be matched in several ways.
+
+    Args:
+        pictures: files in any order.
+        boxes: count of the boxes.
+
+    Returns:
+        (line of the box from 0, picture) in order, or None for the last case.
+    """
+    ordered = sorted(pictures, key=lambda path: (picture_number(path.stem), path.name))
+    if len(ordered) in (0, boxes):
+        return list(enumerate(ordered))
+    numbers = [picture_number(path.stem) for path in ordered]
+    first, span = numbers[0], numbers[-1] - numbers[0] + 1
+    distinct = len(set(numbers)) == len(numbers)
+    whole = span == len(numbers) and first in (0, 1)
+    if distinct and (span == boxes or whole):
+        return [(number - first, path) for number, path in zip(numbers, ordered, strict=True)]
+    return None
+
+
+def _compare(frames: int, boxes: int, truth: Path, report: DataReport) -> None:
+    if frames < boxes:
+        report.skip(f"missing frames ({frames} of {boxes} boxes have one)", str(truth))
+    elif frames > boxes:
+        report.skip(f"frames without a box ({boxes} of {frames} have one)", str(truth))
+
+
+def _iter_video(path: Path) -> Iterator[Image]:
+    capture = cv2.VideoCapture(str(path))
     try:
-        index = 0
         while True:
             more, frame = capture.read()
             if not more:
                 return
-            yield index, np.asarray(frame, np.uint8)
-            index += 1
+            yield np.asarray(frame, np.uint8)
     finally:
         capture.release()
 
