@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,17 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from model.errors import InputError
 from model.evaluation.box_files import read_lines
 from model.evaluation.crop511 import read_crop511
 from model.evaluation.datasets import picture_number
 from model.geometry import Image
+from model.training.annotations import Boxes, read_annotations
 from model.training.config import SourceConfig
-
-Boxes = npt.NDArray[np.float32]
-"""(N, 4) x, y, w, h; 0-based px of the image."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov")
@@ -242,21 +238,12 @@ def _iter_annotated(
     source: SourceConfig, folder: Path, report: DataReport, min_side_px: float
 ) -> Iterator[SourceFrame]:
     path = folder / "annotations.json"
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        items = [(str(e["file"]), np.asarray(e["boxes"], np.float32)) for e in entries]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} does not fit: expected a list of {{file, size, boxes}} ({error})"
-        ) from error
-    for index, (file, boxes) in enumerate(items):
+    for index, (file, boxes) in enumerate(read_annotations(path)):
         if Path(file).stem in source.skip:
             continue
         image = _read_image(folder / file, report)
         if image is not None:
-            usable = _usable(boxes.reshape(-1, 4), image, report, f"{path}: {file}", min_side_px)
+            usable = _usable(boxes, image, report, f"{path}: {file}", min_side_px)
             yield SourceFrame(source.path, index, image, usable)
 
 

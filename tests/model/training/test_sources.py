@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -199,12 +200,44 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path, kind: str) -> None:
         frames(tmp_path, kind, DataReport())
 
 
-@pytest.mark.parametrize("text", ["{", '{"a": 1}', '[{"file": "x"}]'])
-def test_wrong_annotations_are_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "no JSON"),
+        ('{"a": 1}', "expected a list of {file, size, boxes}"),
+        ("3", "does not hold a list"),
+        ('["a.png"]', "entry 1 is a.png: expected {file, size, boxes}"),
+        ('[{"boxes": []}]', "entry 1 is {'boxes': []}: expected"),
+    ],
+)
+def test_wrong_annotations_are_named(tmp_path: Path, text: str, named: str) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "annotations.json").write_text(text)
-    with pytest.raises(InputError, match=r"annotations\.json"):
+    with pytest.raises(InputError, match=re.escape(named)) as caught:
         frames(tmp_path, "boxes", DataReport())
+    assert str(tmp_path / "set" / "annotations.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    ["null", "[1, 2, 3, 4]", "[[1, 2, 3]]", "[[1, 2, 3, 4], [5]]", "[[1, 2, 3, null]]",
+     '[["1", "2", "3", "4"]]', "[[1, 2, 3, true]]", "[null]", "7", f"[[1, 2, 3, {10**400}]]"],
+)  # fmt: skip
+def test_boxes_that_are_none_are_named(tmp_path: Path, boxes: str) -> None:
+    write_image(tmp_path / "set" / "a.png")
+    entries = '[{"file": "a.png", "boxes": []}, {"file": "b.png", "boxes": ' + boxes + "}]"
+    (tmp_path / "set" / "annotations.json").write_text(entries)
+    with pytest.raises(InputError, match=r"entry 2 \(b\.png\).*\[\[x, y, w, h\]\] for one"):
+        frames(tmp_path, "boxes", DataReport())
+
+
+def test_an_annotated_absent_target_is_no_box(tmp_path: Path) -> None:
+    write_image(tmp_path / "set" / "a.png")
+    (tmp_path / "set" / "annotations.json").write_text(
+        '[{"file": "a.png", "boxes": [[NaN, NaN, NaN, NaN], [1, 2, 9, 9.5]]}]'
+    )
+    (found,) = frames(tmp_path, "boxes", DataReport())
+    assert found.boxes.tolist() == [[1, 2, 9, 9.5]]
 
 
 def test_a_line_that_is_no_box_is_named(tmp_path: Path) -> None:
