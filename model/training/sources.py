@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from model.geometry import Image
 from model.training.annotations import Boxes, read_annotations
 from model.training.config import SourceConfig
 
+TRUTH_FILES = ("groundtruth.txt", "groundtruth_rect.txt")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov")
 _BORDER_SLACK_PX = 2.0
@@ -49,6 +51,15 @@ class DataReport:
             f"{count} x {problem}, first: {self.examples[problem]}"
             for problem, count in sorted(self.counts.items())
         ]
+
+    def replay(self, lines: Iterable[str]) -> None:
+        """Count again what `lines` of an earlier report say; other lines are passed over."""
+        for line in lines:
+            found = re.fullmatch(r"(\d+) x (.+?), first: (.+)", line)
+            if found:
+                count, problem, where = found.groups()
+                self.counts[problem] += int(count)
+                self.examples.setdefault(problem, where)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ def iter_source(
 def _iter_sequences(
     source: SourceConfig, folder: Path, report: DataReport, min_side_px: float
 ) -> Iterator[SourceFrame]:
-    truths = sorted([*folder.rglob("groundtruth.txt"), *folder.rglob("groundtruth_rect.txt")])
+    truths = sorted(path for name in TRUTH_FILES for path in folder.rglob(name))
     if not truths:
         raise InputError(f"{folder} holds no sequence: expected folders with groundtruth.txt")
     for truth in truths:

@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -23,10 +24,19 @@ from model.crop import crop_region, mean_colour, place_region, template_side_px
 from model.errors import InputError
 from model.geometry import Image
 from model.training.config import SourceConfig, TrainConfig
-from model.training.sources import DataReport, SourceFrame, iter_source
+from model.training.sources import (
+    TRUTH_FILES,
+    VIDEO_SUFFIXES,
+    DataReport,
+    SourceFrame,
+    iter_source,
+)
 
 STORED_PX = 511
 """Side of a crop of a target of 127 px with its context, as in PySOT's crop511."""
+
+_STRICT = "nothing: checked with --strict-data\n"
+"""What `skipped.txt` holds once the data has passed the strict check."""
 
 _RECORD = np.dtype(
     [
@@ -88,40 +98,66 @@ class CropStore:
 def build_store(config: TrainConfig, root: Path, folder: Path, report: DataReport) -> CropStore:
     """Cut all crops, or open the store that was cut from the same data before.
 
+    What is left out stands in `skipped.txt`, and is put in the report when the store is opened
+    again. A strict report looks at all data of a store that was cut without one; the crops stay.
+
     Raises:
-        InputError: a folder is missing or a source yields nothing to train on.
+        InputError: a folder is missing or a source yields nothing to train on; the report is
+            strict and there is bad content. A store that was there stays as it was.
     """
     key = _fingerprint(config, root)
-    marker = folder / "key.txt"
+    marker, skipped = folder / "key.txt", folder / "skipped.txt"
     if marker.is_file() and marker.read_text(encoding="utf-8") == key:
+        noted = skipped.read_text(encoding="utf-8") if skipped.is_file() else ""
+        if not report.strict:
+            report.replay(noted.splitlines())
+        elif noted != _STRICT:
+            _check_data(config, root, report)
+            skipped.write_text(_STRICT, encoding="utf-8")
         return CropStore(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    marker.unlink(missing_ok=True)
-    rows: list[tuple[object, ...]] = []
-    groups: dict[tuple[int, str], int] = {}
-    # Under another name first: a run that still reads the old crops keeps them.
-    fresh = folder / f"crops.{os.getpid()}.tmp"
+    # Under other names first: a run that still reads the old crops keeps them.
+    crops, index = (folder / f"{name}.{os.getpid()}.tmp" for name in ("crops", "index"))
     try:
-        with fresh.open("wb") as stream:
-            for number, source in enumerate(
-                tqdm(config.sources, desc="cutting crops", unit="source")
-            ):
-                before = len(rows)
-                for frame in iter_source(source, root, report, config.pairs.min_side_px):
-                    group = groups.setdefault((number, _group_of(source, frame)), len(groups))
-                    for crop in _cut(frame, source, config.tracker):
-                        rows.append(_row(crop, stream.tell(), number, group, frame.index))
-                        stream.write(np.ascontiguousarray(crop.image).tobytes())
-                if len(rows) == before:
-                    raise InputError(f"{root / source.path} yields no usable {source.kind}")
-        fresh.replace(folder / "crops.bin")
+        with crops.open("wb") as stream:
+            rows = _write_crops(config, root, report, stream)
+        with index.open("wb") as stream:
+            np.save(stream, np.array(rows, _RECORD))
+        marker.unlink(missing_ok=True)
+        crops.replace(folder / "crops.bin")
+        index.replace(folder / "index.npy")
     finally:
-        fresh.unlink(missing_ok=True)
-    np.save(folder / "index.npy", np.array(rows, _RECORD))
-    lines = report.lines()
-    (folder / "skipped.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        crops.unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
+    lines = "".join(f"{line}\n" for line in report.lines())
+    skipped.write_text(_STRICT if report.strict else lines, encoding="utf-8")
     marker.write_text(key, encoding="utf-8")
     return CropStore(folder)
+
+
+def _write_crops(
+    config: TrainConfig, root: Path, report: DataReport, stream: BinaryIO
+) -> list[tuple[object, ...]]:
+    """Write the crops' pixels one after another; return their records."""
+    rows: list[tuple[object, ...]] = []
+    groups: dict[tuple[int, str], int] = {}
+    for number, source in enumerate(tqdm(config.sources, desc="cutting crops", unit="source")):
+        before = len(rows)
+        for frame in iter_source(source, root, report, config.pairs.min_side_px):
+            group = groups.setdefault((number, _group_of(source, frame)), len(groups))
+            for crop in _cut(frame, source, config.tracker):
+                rows.append(_row(crop, stream.tell(), number, group, frame.index))
+                stream.write(np.ascontiguousarray(crop.image).tobytes())
+        if len(rows) == before:
+            raise InputError(f"{root / source.path} yields no usable {source.kind}")
+    return rows
+
+
+def _check_data(config: TrainConfig, root: Path, report: DataReport) -> None:
+    """Read all data; a strict report raises at the first bad content."""
+    for source in tqdm(config.sources, desc="checking data", unit="source"):
+        for _ in iter_source(source, root, report, config.pairs.min_side_px):
+            pass
 
 
 def _group_of(source: SourceConfig, frame: SourceFrame) -> str:
@@ -168,7 +204,22 @@ def _fingerprint(config: TrainConfig, root: Path) -> str:
             for name in sorted(files):
                 stat = (Path(folder) / name).stat()
                 digest.update(f"{folder}/{name} {stat.st_size} {stat.st_mtime_ns}".encode())
+            if source.kind == "sequences" and _matched_anew(Path(folder), files):
+                digest.update(b"boxes by number")
     return digest.hexdigest()
+
+
+def _matched_anew(folder: Path, files: list[str]) -> bool:
+    """Whether boxes meet other frames than they did when names were sorted as text.
+
+    That is a sequence of pictures, or one whose boxes have a blank line between them. Its key is
+    another one, so that crops with shifted boxes are cut anew; all others keep theirs.
+    """
+    truths = [name for name in files if name in TRUTH_FILES]
+    if truths and not any(name.lower().endswith(VIDEO_SUFFIXES) for name in files):
+        return True
+    lines = [(folder / name).read_bytes().rstrip().splitlines() for name in truths]
+    return any(not line.strip() for truth in lines for line in truth)
 
 
 Numbers = npt.NDArray[np.int64]

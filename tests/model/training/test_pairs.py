@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,13 @@ from model.training.augment import View, native_side_px, render  # noqa: E402
 from model.training.config import TrainConfig  # noqa: E402
 from model.training.pairs import PairDataset  # noqa: E402
 from model.training.sources import DataReport  # noqa: E402
-from model.training.store import Crop, CropStore, build_store, members  # noqa: E402
+from model.training.store import (  # noqa: E402
+    Crop,
+    CropStore,
+    _fingerprint,
+    build_store,
+    members,
+)
 
 PLAIN = {"colour": 0.0, "grey": 0.0, "blur": 0.0, "low_resolution": 0.0, "rotation_deg": 0.0}
 NO_NIGHT = {"probability": 0.0}
@@ -167,6 +175,109 @@ def test_the_store_is_cut_once_and_anew_when_data_changes(root: Path, tmp_path: 
     with pytest.raises(InputError, match="no usable boxes"):
         build_store(other, root, tmp_path, DataReport())
     assert not list(tmp_path.glob("*.tmp")), "nothing half written stays"
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """Data of which one box is too small."""
+    make_data(tmp_path / "faulty")
+    path = tmp_path / "faulty" / "still" / "annotations.json"
+    entries = json.loads(path.read_text())
+    entries[0]["boxes"].append([5, 5, 2, 2])
+    path.write_text(json.dumps(entries))
+    return tmp_path / "faulty"
+
+
+def state(folder: Path) -> dict[str, int]:
+    """Time of change of each file of a store."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_what_was_skipped_is_told_again(faulty: Path, tmp_path: Path) -> None:
+    config = make_config("boxes", "still")
+    first, second = DataReport(), DataReport()
+    build_store(config, faulty, tmp_path / "store", first)
+    before = state(tmp_path / "store")
+    build_store(config, faulty, tmp_path / "store", second)
+    assert first.lines() == second.lines()
+    assert len(first.lines()) == 1
+    assert first.lines()[0].startswith("1 x box under 4 px a side, first: ")
+    (tmp_path / "store" / "skipped.txt").unlink()
+    assert len(build_store(config, faulty, tmp_path / "store", DataReport())) == 2
+    del before["skipped.txt"]
+    assert state(tmp_path / "store") == before
+
+
+def test_a_strict_run_does_not_trust_crops_cut_without_it(faulty: Path, tmp_path: Path) -> None:
+    config, store = make_config("boxes", "still"), tmp_path / "store"
+    build_store(config, faulty, store, DataReport())
+    before = state(store)
+    with pytest.raises(InputError, match="box under 4 px"):
+        build_store(config, faulty, store, DataReport(strict=True))
+    assert state(store) == before, "the store can still be used without --strict-data"
+
+
+def test_a_strict_run_refuses_what_is_skipped_unseen(root: Path, tmp_path: Path) -> None:
+    make_data(tmp_path / "data")
+    path = tmp_path / "data" / "still" / "annotations.json"
+    entries = json.loads(path.read_text())
+    entries[0]["boxes"].append([300, 100, 40, 30])
+    path.write_text(json.dumps(entries))
+    config, report = make_config("boxes", "still"), DataReport()
+    build_store(config, tmp_path / "data", tmp_path / "store", report)
+    assert report.lines() == []
+    with pytest.raises(InputError, match="box reaches over the border"):
+        build_store(config, tmp_path / "data", tmp_path / "store", DataReport(strict=True))
+
+
+def test_data_is_checked_strictly_once(root: Path, tmp_path: Path) -> None:
+    config = make_config("boxes", "still")
+    build_store(config, root, tmp_path, DataReport())
+    crops = (tmp_path / "crops.bin").stat().st_mtime_ns
+    build_store(config, root, tmp_path, DataReport(strict=True))
+    before = state(tmp_path)
+    build_store(config, root, tmp_path, DataReport(strict=True))
+    assert state(tmp_path) == before
+    assert before["crops.bin"] == crops
+    report = DataReport()
+    build_store(config, root, tmp_path, report)
+    assert report.lines() == []
+
+
+def test_a_failed_cut_leaves_the_store_that_was_there(root: Path, tmp_path: Path) -> None:
+    build_store(make_config("boxes", "still"), root, tmp_path, DataReport())
+    before = state(tmp_path)
+    with pytest.raises(InputError, match="no usable boxes"):
+        build_store(
+            make_config("boxes", "still", pairs={"min_side_px": 40.0}), root, tmp_path, DataReport()
+        )
+    assert state(tmp_path) == before
+
+
+def test_only_sequences_that_are_read_otherwise_get_another_key(tmp_path: Path) -> None:
+    folder = tmp_path / "seq" / "a"
+    folder.mkdir(parents=True)
+    config = make_config("sequences", "seq")
+    before = plain_key(config, tmp_path)
+    (folder / "groundtruth.txt").write_text("1,2,3,4\n5,6,7,8\n\n")
+    (folder / "video.mp4").touch()
+    assert _fingerprint(config, tmp_path) == plain_key(config, tmp_path) != before
+    (folder / "groundtruth.txt").write_text("1,2,3,4\n\n5,6,7,8\n")
+    assert _fingerprint(config, tmp_path) != plain_key(config, tmp_path)
+    (folder / "groundtruth.txt").write_text("1,2,3,4\n5,6,7,8\n")
+    (folder / "video.mp4").rename(folder / "1.png")
+    assert _fingerprint(config, tmp_path) != plain_key(config, tmp_path)
+
+
+def plain_key(config: TrainConfig, root: Path) -> str:
+    """The key as stores had it when pictures were matched by name."""
+    sources = [config.as_mapping()["sources"], config.pairs.min_side_px, 511]
+    text = json.dumps([*sources, config.tracker.context_amount])
+    for folder, _, files in sorted(os.walk(root / "seq")):
+        for name in sorted(files):
+            stat = (Path(folder) / name).stat()
+            text += f"{folder}/{name} {stat.st_size} {stat.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_run_keeps_its_crops_while_another_cuts_anew(root: Path, tmp_path: Path) -> None:
