@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -19,10 +21,14 @@ from model.geometry import Image
 from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
 from model.training.config import RunConfig
 from model.training.loop import TrainingError
-from model.training.runs import Clock, RunLog, Stretch, make_loader, seed_everything
+from model.training.runs import Clock, RunLog, Stretch, cut_log, make_loader, seed_everything
+from model.training.sources import DataReport
 
 _CLIP = 0.1
 _CHECKPOINT_S = 300.0
+_KIND = "darklighter"
+_KEPT = ("size_px", "batch", "lr", "seed")
+"""Settings that a resumed run shares with its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +50,32 @@ class EnhancerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        for name in ("steps", "batch"):
+            _need(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         fits = self.size_px % 16 == 0 and self.size_px >= 32
-        if not fits:
-            raise ConfigError(f"size_px is {self.size_px}: expected a multiple of 16, at least 32")
-        if min(self.steps, self.batch) < 1 or self.lr <= 0 or self.workers < 0:
-            raise ConfigError("steps and batch must be 1 or more, lr above 0, workers 0 or more")
+        _need("size (size_px)", self.size_px, fits, "a multiple of 16, at least 32")
+        fits = math.isfinite(self.lr) and self.lr > 0
+        _need("lr", self.lr, fits, "a finite number above 0, as 1e-4")
+        _need("seed", self.seed, 0 <= self.seed < 2**32, "a whole number from 0 to 4294967295")
+        _need("workers", self.workers, self.workers >= 0, "0 or more")
+
+
+def _need(name: str, value: object, fits: bool, expected: str) -> None:
+    if not fits:
+        raise ConfigError(f"{name} is {value!r}: expected {expected}")
 
 
 class DarkCrops(Dataset[dict[str, torch.Tensor]]):
-    """Random crops by number from the images of a folder and the folders in it."""
+    """Random crops by number from the images of a folder and the folders in it.
+
+    A sample whose image cannot be read takes the next one in order of name that can.
+    """
 
     def __init__(self, folder: Path, size_px: int, seed: int) -> None:
         """List the images.
 
         Raises:
-            InputError: the folder holds none.
+            InputError: the folder holds none, or none that can be read.
         """
         if not folder.is_dir():
             raise InputError(f"folder of low-light images {folder} does not exist")
@@ -66,6 +83,8 @@ class DarkCrops(Dataset[dict[str, torch.Tensor]]):
         self._paths = sorted(found)
         if not self._paths:
             raise InputError(f"folder {folder} holds no image ({' '.join(IMAGE_SUFFIXES)})")
+        if all(_read(path) is None for path in self._paths):
+            raise InputError(f"none of the {len(self._paths)} images in {folder} can be read")
         self._size_px = size_px
         self._seed = seed
 
@@ -74,12 +93,45 @@ class DarkCrops(Dataset[dict[str, torch.Tensor]]):
         return len(self._paths)
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        """Sample `number`: `image` [3 x size x size] RGB 0..1, float32."""
+        """Sample `number`.
+
+        Returns:
+            `image` [3 x size x size] RGB 0..1, float32; `asked` and `passed`, whole numbers: the
+            image that was drawn, and how many from it on could not be read.
+
+        Raises:
+            InputError: no image can be read any more.
+        """
         rng = np.random.default_rng((self._seed, number))
-        image = read_image(self._paths[int(rng.integers(len(self._paths)))])
+        asked = int(rng.integers(len(self._paths)))
+        for passed in range(len(self._paths)):
+            image = _read(self._path(asked + passed))
+            if image is not None:
+                break
+        else:
+            raise InputError(f"none of the {len(self._paths)} images can be read any more")
         crop = random_crop(image, self._size_px, rng)
         chw = np.ascontiguousarray(crop[..., ::-1].transpose(2, 0, 1))
-        return {"image": torch.from_numpy(chw).float() / 255.0}
+        return {
+            "image": torch.from_numpy(chw).float() / 255.0,
+            "asked": torch.tensor(asked),
+            "passed": torch.tensor(passed),
+        }
+
+    def damaged(self, batch: Mapping[str, torch.Tensor]) -> set[Path]:
+        """The images that the samples of a batch passed over."""
+        spans = zip(batch["asked"].tolist(), batch["passed"].tolist(), strict=True)
+        return {self._path(asked + n) for asked, passed in spans for n in range(passed)}
+
+    def _path(self, place: int) -> Path:
+        return self._paths[place % len(self._paths)]
+
+
+def _read(path: Path) -> Image | None:
+    try:
+        return read_image(path)
+    except (InputError, OSError):
+        return None
 
 
 def random_crop(image: Image, size_px: int, rng: np.random.Generator) -> Image:
@@ -102,9 +154,13 @@ def train_enhancer(
 ) -> Path:
     """Train; return `out/latest.pt`, which `mlkd enhance --weights` reads.
 
+    An interrupted run leaves the steps that it has done; one whose loss is not finite leaves the
+    checkpoint before. Images that cannot be read are passed over and named at the end.
+
     Raises:
-        InputError: there are no images, or `out` holds a run and `resume` is not set.
-        TrainingError: the loss is not finite.
+        InputError: there are no images, `out` holds a run and `resume` is not set, or the run's
+            checkpoint is damaged or of other settings.
+        TrainingError: the loss or its gradient is not finite.
     """
     latest = out / "latest.pt"
     if latest.exists() and not resume:
@@ -113,28 +169,58 @@ def train_enhancer(
     seed_everything(config.seed)
     net = DarkLighter().to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=config.lr, weight_decay=1e-4)
-    step, clock = 0, Clock()
+    state = _State(config, net, optimizer)
     if latest.exists():
-        content = load_checkpoint(latest)
-        load_into(net, content.get("state_dict", {}), str(latest))
-        optimizer.load_state_dict(content["optimizer"])
-        step = int(content["step"])
+        _restore(state, latest)
+    _train(state, dataset, latest, device, weights or Weights())
+    return latest
+
+
+@dataclass
+class _State:
+    """What a run has learned, and by which settings."""
+
+    config: EnhancerConfig
+    net: DarkLighter
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def _train(
+    state: _State, dataset: DarkCrops, latest: Path, device: torch.device, weights: Weights
+) -> None:
+    config, first, clock = state.config, state.step, Clock()
     run = RunConfig(batch=config.batch, workers=config.workers)
-    loader = make_loader(dataset, Stretch(step, config.steps, config.batch), run)
-    log = RunLog(out)
-    saved_s = 0.0
+    loader = make_loader(dataset, Stretch(first, config.steps, config.batch), run)
+    cut_log(latest.parent / "log.jsonl", first)
+    log = RunLog(latest.parent)
+    saved_s, finite = 0.0, True
+    damaged: set[Path] = set()
     try:
-        for batch in tqdm(loader, initial=step, total=config.steps, unit="step"):
-            values = enhancer_step(net, optimizer, batch["image"].to(device), weights or Weights())
-            step += 1
-            log.write(step, values)
+        for batch in tqdm(loader, initial=first, total=config.steps, unit="step"):
+            damaged |= dataset.damaged(batch)
+            values = enhancer_step(state.net, state.optimizer, batch["image"].to(device), weights)
+            state.step += 1
+            log.write(state.step, values)
             if clock.elapsed_s() - saved_s > _CHECKPOINT_S:
-                _save(latest, net, optimizer, step)
+                _save(state, latest)
                 saved_s = clock.elapsed_s()
+    except TrainingError:
+        finite = False
+        raise
     finally:
         log.close()
-    _save(latest, net, optimizer, step)
-    return latest
+        if finite and state.step > first:
+            _save(state, latest)
+        _name_damaged(damaged)
+
+
+def _name_damaged(paths: set[Path]) -> None:
+    report = DataReport()
+    for path in sorted(paths):
+        report.skip("missing or damaged image", str(path))
+    for line in report.lines():
+        tqdm.write(f"skipped: {line}")
 
 
 def enhancer_step(
@@ -143,21 +229,68 @@ def enhancer_step(
     """Learn from a batch [B x 3 x H x W] RGB 0..1; the losses by name.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss or its gradient is not finite; the weights are as they were.
     """
     curve, noise = net.curves(dark)
     lit = net.apply_curves(dark, curve, noise)
     total, terms = zero_reference_loss(dark, lit, curve, noise, weights)
-    if not bool(torch.isfinite(total)):
-        raise TrainingError(f"the enhancer's loss is {float(total.detach())}: lower the lr")
     optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)
+    norm = torch.nn.utils.clip_grad_norm_(net.parameters(), _CLIP)
+    if not bool(torch.isfinite(total.detach()) and torch.isfinite(norm)):
+        found = f"loss is {float(total.detach())}, its gradient {float(norm)}"
+        raise TrainingError(f"the enhancer's {found}: lower the lr")
     optimizer.step()
     values = {name: float(term.detach()) for name, term in terms.items()}
     return {"loss": float(total.detach()), **values}
 
 
-def _save(path: Path, net: DarkLighter, optimizer: torch.optim.Optimizer, step: int) -> None:
-    content = {"state_dict": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    save_checkpoint(path, {"kind": "darklighter", **content})
+def _save(state: _State, path: Path) -> None:
+    content = {
+        "kind": _KIND,
+        "state_dict": state.net.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+        "config": asdict(state.config),
+    }
+    save_checkpoint(path, content)
+
+
+def _restore(state: _State, path: Path) -> None:
+    """Continue from a checkpoint of `_save`.
+
+    Raises:
+        InputError: the file is no such checkpoint, or of a run with other settings. Checkpoints
+            without settings (older ones) are taken as they are.
+    """
+    content = load_checkpoint(path)
+    kinds = {"state_dict": dict, "optimizer": dict, "step": int}
+    absent = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    if content.get("kind") != _KIND or absent:
+        lacks = f" (without {', '.join(absent)})" if absent else ""
+        raise InputError(
+            f"{path} is no checkpoint of an enhancer's run{lacks}: choose another --out"
+        )
+    _compare_settings(state.config, content.get("config"), path)
+    load_into(state.net, content["state_dict"], str(path))
+    try:
+        state.optimizer.load_state_dict(content["optimizer"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} holds no optimizer that fits ({error}): choose another --out"
+        ) from error
+    state.step = content["step"]
+
+
+def _compare_settings(config: EnhancerConfig, stored: object, path: Path) -> None:
+    if not isinstance(stored, dict):
+        return
+    wanted = asdict(config)
+    other = [name for name in _KEPT if name in stored and stored[name] != wanted[name]]
+    if other:
+        before = ", ".join(f"{name} {stored[name]}" for name in other)
+        now = ", ".join(f"{name} {wanted[name]}" for name in other)
+        raise InputError(
+            f"{path} was trained with {before}, not {now}: resume with the same settings or "
+            "choose another --out"
+        )
