@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -269,7 +270,9 @@ def _iter_images(source: SourceConfig, folder: Path, report: DataReport) -> Iter
 
 
 def _read_image(path: Path, report: DataReport) -> Image | None:
-    image: object = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    image: object = None
+    with contextlib.suppress(cv2.error):  # as for a header of more pixels than OpenCV takes
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if image is None:
         report.skip("missing or damaged image", str(path))
         return None

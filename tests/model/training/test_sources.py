@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from pathlib import Path
 
 import cv2
@@ -173,6 +174,15 @@ def test_boxes_are_cut_to_the_image_and_damaged_images_counted(tmp_path: Path) -
     found = frames(tmp_path, "boxes", report)
     assert [frame.boxes.tolist() for frame in found] == [[[70, 50, 10, 10]]]
     assert report.counts["missing or damaged image"] == 2
+
+
+def test_a_header_of_more_pixels_than_opencv_takes_is_a_damaged_image(tmp_path: Path) -> None:
+    write_image(tmp_path / "set" / "a.png")
+    sizes = struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 10**5, 10**5, 1, 24, *[0] * 6)
+    (tmp_path / "set" / "huge.bmp").write_bytes(b"BM" + sizes)
+    report = DataReport()
+    assert len(frames(tmp_path, "images", report)) == 1
+    assert dict(report.counts) == {"missing or damaged image": 1}
 
 
 def test_image_folders_have_no_boxes_and_can_be_skipped(tmp_path: Path) -> None:
