@@ -17,6 +17,8 @@ from model.geometry import Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".webm", ".ts")
+WRITTEN_VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".m4v", ".ts")
+"""A WebM file cannot hold H.264 or MPEG-4, which are what is written."""
 _CODECS = ("libx264", "mpeg4")
 
 Work = Callable[[Image], Image]
@@ -56,7 +58,7 @@ def enhance_file(source: Path, target: Path, work: Work, watch: Watch) -> int:
             write_image(target, work(image))
         return 1
     if kind in VIDEO_SUFFIXES:
-        _need_suffix(target, VIDEO_SUFFIXES, "a video")
+        _need_suffix(target, WRITTEN_VIDEO_SUFFIXES, "a video")
         return _video(source, target, work, watch)
     known = " ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
     raise InputError(f"{source} is of no known kind; known: {known}")
@@ -68,7 +70,10 @@ def read_image(path: Path) -> Image:
     Raises:
         InputError: not readable as an image.
     """
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if _size(path) else None
+    image: object = None
+    with contextlib.suppress(cv2.error):  # as for a header of more pixels than OpenCV takes
+        if _size(path):
+            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path} cannot be read as an image")
     return np.asarray(image, np.uint8)
@@ -160,7 +165,10 @@ def _whole(path: Path) -> Iterator[Path]:
 
 def _need_suffix(path: Path, suffixes: tuple[str, ...], kind: str) -> None:
     if path.suffix.lower() not in suffixes:
-        raise InputError(f"--out {path} must be {kind} as well: one of {' '.join(suffixes)}")
+        raise InputError(
+            f"--out {path} must be {kind} as well, of a kind that can be written: "
+            f"{' '.join(suffixes)}"
+        )
 
 
 def _size(path: Path) -> int:

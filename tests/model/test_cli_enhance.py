@@ -46,6 +46,19 @@ def test_a_mistake_is_one_line_and_exit_code_2(dark, tmp_path, capsys, arguments
     assert not (tmp_path / "lit.png").exists()
 
 
+def test_a_video_is_not_written_as_webm(tmp_path, capsys):
+    clip, out = tmp_path / "in.avi", tmp_path / "v.webm"
+    video = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
+    video.write(np.zeros((32, 32, 3), np.uint8))
+    video.release()
+    assert main(["enhance", str(clip), "--out", str(out), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "v.webm" in error
+    assert ".mp4" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
+
+
 def test_an_unknown_enhancer_is_refused_by_the_parser(dark, tmp_path):
     with pytest.raises(SystemExit) as stop:
         main(["enhance", str(dark), "--out", str(tmp_path / "x.png"), "--enhancer", "magic"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 
 import av
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from model.enhance.media import enhance_file, read_image
+from model.enhance.media import WRITTEN_VIDEO_SUFFIXES, enhance_file, read_image
 from model.errors import InputError
 
 
@@ -49,7 +50,7 @@ def test_a_folder_of_images(tmp_path):
     assert sorted(p.name for p in (tmp_path / "new" / "out").iterdir()) == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+@pytest.mark.parametrize("suffix", WRITTEN_VIDEO_SUFFIXES)
 def test_a_video_keeps_its_frames_size_and_rate(tmp_path, suffix):
     write_video(tmp_path / "in.mp4")
     target = tmp_path / f"out{suffix}"
@@ -88,10 +89,12 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
         ("absent.png", "out.png", "does not exist"),
         ("in.png", "out.mp4", "must be an image"),
         ("in.mp4", "out.png", "must be a video"),
+        ("in.mp4", "out.webm", r"out\.webm must be a video .*can be written: \.mp4 \.mkv"),
         ("in.mp4", "absent/out.mp4", "folder of --out"),
         ("in.png", "in.png", "input itself"),
         ("text.png", "out.png", "cannot be read as an image"),
         ("empty.png", "out.png", "cannot be read as an image"),
+        ("huge.bmp", "out.png", "cannot be read as an image"),
         ("text.mp4", "out.mp4", "cannot be read"),
         ("notes.txt", "out.png", "no known kind"),
         ("folder", "out", "holds no image"),
@@ -101,6 +104,8 @@ def test_what_cannot_be_used_is_named(tmp_path, source, target, named):
     cv2.imwrite(str(tmp_path / "in.png"), np.zeros((8, 8, 3), np.uint8))
     write_video(tmp_path / "in.mp4", frames=2)
     (tmp_path / "empty.png").touch()
+    sizes = struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 10**5, 10**5, 1, 24, *[0] * 6)
+    (tmp_path / "huge.bmp").write_bytes(b"BM" + sizes)
     for name in ("text.png", "text.mp4", "notes.txt"):
         (tmp_path / name).write_text("this is no picture")
     (tmp_path / "folder").mkdir()
