@@ -158,11 +158,11 @@ def _run_ablation(args: argparse.Namespace) -> int:
     from model.evaluation.cli_runs import load_sequences, progress_bar
     from model.training import ablation, ablation_table
     from model.training.eager import open_checkpoint
-    from model.training.loop import join_team
     from model.training.mutual_config import load_mutual_config
     from model.training.mutual_loop import run_mutual
     from model.training.night_teacher import load_teacher, save_teacher
     from model.training.runs import pick_device
+    from model.training.team import join_team
 
     config = load_mutual_config(args.config)
     seeds, moments = _seeds(args.seeds), [_moment(text) for text in args.heat]

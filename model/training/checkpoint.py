@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import zipfile
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from model.errors import ModelFileError
+from model.errors import InputError, ModelFileError
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -89,6 +90,38 @@ def load_into(module: torch.nn.Module, state: Mapping[str, Any], origin: str) ->
     if any(problems):
         raise ModelFileError(f"{origin} does not fit: {'; '.join(p for p in problems if p)}")
     module.load_state_dict({**wanted, **state})
+
+
+def require_keys(content: Mapping[str, Any], keys: Sequence[str], problem: str) -> None:
+    """Check that a checkpoint holds what a run goes on from.
+
+    Raises:
+        InputError: a key is missing; the message is `problem` and names the first.
+    """
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{problem}: it cannot be resumed ({missing[0]} is missing)")
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, origin: str) -> None:
+    """Fill an optimiser with the state that a checkpoint holds.
+
+    Raises:
+        ModelFileError: it is that of other parameters, or damaged.
+    """
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{origin}: the optimiser's state does not fit ({error})") from error
+
+
+def state_digest(module: torch.nn.Module) -> str:
+    """SHA-256 over the names and values of a module's tensors."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def take_over(module: torch.nn.Module, path: Path) -> None:

@@ -123,6 +123,30 @@ def test_a_checkpoint_of_other_students_is_refused(root, tmp_path):
         train(root, tmp_path / "run", tmp_path / "crops", 1, resume=True)
 
 
+def test_a_room_goes_on_with_its_own_settings_start_and_teacher(root, tmp_path):
+    out, cache = tmp_path / "run", tmp_path / "crops"
+    train(root, out, cache, 1)
+
+    def again(values, teacher, init):
+        return run_mutual(
+            MutualConfig.from_mapping(values), root, out, teacher=teacher, init=init, device=CPU,
+            cache=cache, resume=True,
+        )  # fmt: skip
+
+    other = {**settings(2), "distill": {"kd_weight": 50.0}}
+    with pytest.raises(InputError, match=r"distill\.kd_weight was 1000\.0 and is 50\.0"):
+        again(other, teacher_of(root), root / "baseline.pt")
+    torch.manual_seed(5)
+    net = build_baseline("compact")
+    save_checkpoint(tmp_path / "other.pt", {"state_dict": net.state_dict()})
+    with pytest.raises(InputError, match="its students started from other weights"):
+        again(settings(2), teacher_of(root), tmp_path / "other.pt")
+    with pytest.raises(InputError, match="it had another teacher"):
+        again(settings(2), NightTeacher(Gamma(), net), root / "baseline.pt")
+    again(settings(2), teacher_of(root), root / "baseline.pt")
+    assert load_checkpoint(out / "latest.pt")["step"] == 2
+
+
 def test_the_commands_teacher_and_student(root, tmp_path, capsys):
     config = tmp_path / "night.yaml"
     config.write_text(yaml.safe_dump(settings(1)))
