@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sized
@@ -98,6 +99,42 @@ class RunLog:
         """Flush and close both."""
         self._events.close()
         self._lines.close()
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Drop the entries of a log (one JSON object a line) that lie beyond a step.
+
+    A run that was killed logged steps that its checkpoint does not hold; the resumed run takes
+    them again. Call it before the log is opened, with the checkpoint's step (0 without one). A
+    line that is no entry, as the half of one that a kill leaves, goes too. The file is replaced as
+    a whole; a file that is not there, or needs no cut, is left alone.
+
+    Args:
+        path: `log.jsonl`, `wins.jsonl` or another file whose entries hold `step`.
+        step: the last step to keep.
+    """
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    kept = "".join(f"{line}\n" for line in text.splitlines() if _is_entry(line, step))
+    if kept == text:
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(kept, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_entry(line: str, last_step: int) -> bool:
+    """Whether a line is a log's entry of `last_step` or before."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    step = entry.get("step") if isinstance(entry, dict) else None
+    return isinstance(step, int) and step <= last_step
 
 
 class Clock:
