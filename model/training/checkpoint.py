@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,11 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except RuntimeError as error:  # torch's zip writer hides the OSError of a full disk
-        raise OSError(f"checkpoint {path} could not be written: {error}") from error
+        free_mb = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            f"checkpoint {path} could not be written, {free_mb:.0f} MB are free there; the one "
+            f"before it, if any, is kept ({str(error).splitlines()[0]})"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -132,9 +137,15 @@ def take_over(module: torch.nn.Module, path: Path) -> None:
     """
     content = load_checkpoint(path)
     state = content.get("state_dict", content)
-    if all(str(name).startswith("backbone.") for name in state):
+    if not is_whole(content):
         state = {**module.state_dict(), **state}
     load_into(module, state, str(path))
+
+
+def is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint holds a whole network and not a backbone alone."""
+    state = content.get("state_dict", content)
+    return not all(str(name).startswith("backbone.") for name in state)
 
 
 def _named(keys: list[str], label: str, most: int = 3) -> str:

@@ -40,7 +40,15 @@ from model.training.resume import (
     saved_settings,
     stop_between_steps,
 )
-from model.training.runs import Clock, RunLog, Stretch, autocast, make_loader, seed_everything
+from model.training.runs import (
+    Clock,
+    RunLog,
+    Stretch,
+    autocast,
+    cut_log,
+    make_loader,
+    seed_everything,
+)
 from model.training.sources import DataReport
 from model.training.store import build_store
 from model.training.team import Team, agree, join_team, share_statistics, team_mean, world_size
@@ -140,6 +148,8 @@ def _train(
     stretch = Stretch(state.step, config.optim.steps, config.run.batch, team.rank, team.world)
     loader = make_loader(dataset, stretch, config.run)
     total = config.optim.steps if config.optim.max_hours == 0 else None
+    if team.rank == 0:
+        cut_log(latest.parent / "log.jsonl", state.step)
     log = RunLog(latest.parent) if team.rank == 0 else None
     bar = tqdm(loader, initial=state.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []

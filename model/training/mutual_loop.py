@@ -13,9 +13,10 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from model.errors import InputError
+from model.errors import ConfigError, InputError
 from model.nets.baselines import build_baseline
 from model.training.checkpoint import (
+    is_whole,
     load_checkpoint,
     load_into,
     load_optimizer,
@@ -38,7 +39,7 @@ from model.training.resume import (
     saved_settings,
     stop_between_steps,
 )
-from model.training.runs import Clock, Stretch, make_loader, seed_everything
+from model.training.runs import Clock, Stretch, cut_log, make_loader, seed_everything
 from model.training.sources import DataReport
 from model.training.store import build_store
 from model.training.students import Student, make_student
@@ -105,6 +106,7 @@ def run_mutual(
     latest = out / "latest.pt"
     if latest.exists() and not resume:
         raise InputError(f"{latest} exists: continue with --resume or choose another --out")
+    check_start(config, init)
     with join_team(device) as team:
         folder = out / "crops" if cache is None else cache
         report = DataReport(strict)
@@ -126,6 +128,25 @@ def run_mutual(
         with stop_between_steps() as stop:
             _train(room, frozen, dataset, config, out, team, stop)
     return [student_path(out, student) for student in room.students]
+
+
+def check_start(config: MutualConfig, init: Path | None) -> None:
+    """See that whatever does not train comes from `init`.
+
+    Raises:
+        ConfigError: a part that does not train would stay as it was drawn.
+        ModelFileError: `init` is missing or damaged.
+    """
+    parts = config.students.parts
+    if parts == "all" or (
+        init is not None and (parts == "upper" or is_whole(load_checkpoint(init)))
+    ):
+        return
+    given = "no --init" if init is None else f"--init {init}, a backbone alone,"
+    raise ConfigError(
+        f"students.parts is {parts!r} and {given} was given: what does not train would stay at "
+        "chance; start from a whole network, or set students.parts: all"
+    )
 
 
 def make_room(config: MutualConfig, init: Path | None, device: torch.device) -> Room:
@@ -245,6 +266,9 @@ def _train(
     schedule, clock = Schedule(settings.optim), Clock(room.elapsed_s)
     stretch = Stretch(room.step, settings.optim.steps, settings.run.batch, team.rank, team.world)
     total = settings.optim.steps if settings.optim.max_hours == 0 else None
+    if team.rank == 0:
+        for name in ("log.jsonl", "wins.jsonl"):
+            cut_log(out / name, room.step)
     log = PictureLog(out) if team.rank == 0 else None
     loader = make_loader(dataset, stretch, settings.run)
     bar = tqdm(loader, initial=room.step, total=total, disable=team.rank != 0, unit="step")
