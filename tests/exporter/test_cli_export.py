@@ -166,6 +166,19 @@ def test_settings_of_training_are_kept_on_the_default_grid(
     assert load_network(path).config == wanted
 
 
+@pytest.mark.parametrize("option", ["--calibration", "--validation"])
+@pytest.mark.parametrize("precision", ["fp32", "compact", "fp16"])
+def test_crops_for_another_precision_than_int8_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, precision: str
+) -> None:
+    command = ["export", str(tmp_path / "x.pt"), "--out", str(tmp_path / "out"), option, "crops"]
+    assert main([*command, "--precision", precision]) == 2
+    assert f"--precision is {precision}: leave them out" in capsys.readouterr().err
+    model = ["export", "siamrpn-alexnet", "--precision", "fp16", "--out", str(tmp_path / "out")]
+    assert main([*model, option, "crops"]) == 2
+    assert "without --set, --calibration and --validation" in capsys.readouterr().err
+
+
 def test_the_tracker_configuration_of_training_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     content = {"state_dict": SiamRPN().state_dict(), "config": {"tracker": {"penalty_k": 0.2}}}
