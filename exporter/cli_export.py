@@ -81,10 +81,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     source = arguments.checkpoint
     if source.is_dir() or is_shipped_name(source):
-        if arguments.precision != "fp16" or arguments.set:
+        more = arguments.set or arguments.calibration or arguments.validation
+        if arguments.precision != "fp16" or more:
             raise InputError(
                 f"{source} is an exported model: expected a checkpoint, or --precision fp16 "
-                "without --set"
+                "without --set, --calibration and --validation"
             )
         model = halve_model(models_of(source)("tensorrt"), arguments.out)
     else:

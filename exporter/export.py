@@ -67,6 +67,11 @@ def export_model(
         raise InputError(f"precision is {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if precision == "int8" and calibration is None:
         raise InputError("int8 needs crops to calibrate on: give --calibration FOLDER")
+    if precision != "int8" and (calibration or validation) is not None:
+        raise InputError(
+            f"--calibration and --validation are for int8, --precision is {precision}: leave them "
+            "out, or add --precision int8"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder} is a file: expected a folder to write the model to")
     judged_on = _videos(validation or calibration) if precision == "int8" else []
@@ -83,7 +88,7 @@ def export_model(
     elif precision == "fp16":
         parity.check_range(parity.largest_inside(exact, loaded.config))
         template, search = in_half_precision(template), in_half_precision(search)
-    elif calibration is not None:
+    elif precision == "int8" and calibration is not None:
         pairs = calibration_pairs(calibration, loaded.config)
         log.info("calibrating on %d pairs of crops from %s", len(pairs), calibration)
         search = quantize(template, search, pairs)

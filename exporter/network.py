@@ -50,8 +50,10 @@ def load_network(path: Path) -> LoadedNetwork:
 
 def _config_of(content: Mapping[str, Any], baseline: str) -> TrackerConfig:
     """Tracker settings of the training, of a network on the default grid; else the network's."""
+    own = tracker_config(baseline)
     saved = content.get("config")
     tracker = saved.get("tracker") if isinstance(saved, Mapping) else None
-    if baseline == DEFAULT_BASELINE and isinstance(tracker, Mapping):
+    on_default_grid = own.score_size == TrackerConfig().score_size
+    if on_default_grid and isinstance(tracker, Mapping):
         return TrackerConfig.from_mapping(tracker)
-    return tracker_config(baseline)
+    return own

@@ -38,7 +38,7 @@ def add_stages(
     )
     student.set_defaults(run=_run_mutual)
     ablation = stages.add_parser("ablation", help="train and evaluate all rows of Table II")
-    _add_run(ablation)
+    _add_run(ablation, seed=False)
     ablation.add_argument("--seeds", default="1,2,3", help="one run of each row a seed")
     ablation.add_argument(
         "--eval-data", type=Path, required=True, help="folder of sequences with ground truth"
@@ -81,14 +81,14 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
         "--init",
         type=Path,
         default=None,
-        help="checkpoint of the baseline; without it students start from fresh weights",
+        help="checkpoint of the baseline, which the students start from",
     )
     parser.add_argument(
         "--weights", type=Path, default=None, help="released weights of the config's enhancer"
     )
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: argparse.ArgumentParser, seed: bool = True) -> None:
     parser.add_argument("--config", type=Path, required=True, help="YAML training file")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     _add_parts(parser)
@@ -99,7 +99,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, default=None, help="data root (default: $MLKD_SHARED/data)"
     )
     parser.add_argument("--cache", type=Path, default=None, help="folder of the crops")
-    parser.add_argument("--seed", type=int, default=None, help="instead of the config's")
+    if seed:
+        parser.add_argument("--seed", type=int, default=None, help="instead of the config's")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument(
@@ -128,13 +129,19 @@ def _run_mutual(args: argparse.Namespace) -> int:
     from model.training.runs import pick_device
 
     config = load_mutual_config(args.config)
-    if args.student is not None:
+    if args.student is None:
+        _need_two(config)
+    else:
         students = dataclasses.replace(config.students, losses=(args.student,))
         config = dataclasses.replace(config, students=students)
     if args.seed is not None:
         run = dataclasses.replace(config.train.run, seed=args.seed)
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, run=run))
-    teacher = _build(config, args) if args.teacher is None else load_teacher(args.teacher)
+    if args.teacher is None:
+        teacher = _build(config, args)
+    else:
+        _check_teacher(args.teacher, config)
+        teacher = load_teacher(args.teacher)
     paths = run_mutual(
         config,
         _data_root(args),
@@ -158,18 +165,23 @@ def _run_ablation(args: argparse.Namespace) -> int:
     from model.evaluation.cli_runs import load_sequences, progress_bar
     from model.training import ablation, ablation_table
     from model.training.eager import open_checkpoint
-    from model.training.loop import join_team
     from model.training.mutual_config import load_mutual_config
     from model.training.mutual_loop import run_mutual
     from model.training.night_teacher import load_teacher, save_teacher
     from model.training.runs import pick_device
+    from model.training.team import join_team
 
     config = load_mutual_config(args.config)
     seeds, moments = _seeds(args.seeds), [_moment(text) for text in args.heat]
+    _need_two(config)
     if args.init is None:
         raise ConfigError(
             "the ablation needs --init, the checkpoint that every student starts from"
         )
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: expected 1 or more")
+    if args.teacher is not None:
+        _check_teacher(args.teacher, config)
     chosen = argparse.Namespace(
         set_name="videos", data=args.eval_data, only=None, list=None, limit=None,
         frames=args.frames, night=args.night, night_only=args.night_only,
@@ -209,9 +221,12 @@ def _run_ablation(args: argparse.Namespace) -> int:
         )
     note = (
         f"{len(videos)} sequences of {args.eval_data.name}; {len(seeds)} seeds; mean ± standard "
-        "deviation. MLKD-Track is the best of each room's students and their mean, chosen on these "
-        "sequences."
+        "deviation. MLKD-Track is the best student of each room, chosen on these sequences."
     )
+    if config.teacher.sees == "clean":
+        note += (
+            " The students learned from the teacher's network on crops before they were darkened."
+        )
     print(ablation_table.write_table(args.out, entries, note))
     for (name, frame), moment in drawn.items():
         print(
@@ -263,6 +278,31 @@ def _moment(text: str) -> tuple[str, int]:
     if not name or not frame.isdecimal():
         raise ConfigError(f"--heat {text!r}: expected NAME:FRAME, as night_suv:60")
     return name, int(frame)
+
+
+def _need_two(config: MutualConfig) -> None:
+    from model.errors import ConfigError
+
+    losses = config.students.losses
+    if len(losses) < 2:
+        raise ConfigError(
+            f"students.losses is {list(losses)}: a room needs two students or more; one alone is "
+            f"mlkd train student --student {losses[0]}"
+        )
+
+
+def _check_teacher(path: Path, config: MutualConfig) -> None:
+    """Refuse a teacher file that the config describes otherwise."""
+    from model.errors import ConfigError
+    from model.training.night_teacher import teacher_parts
+
+    for name, value in teacher_parts(path).items():
+        wanted = getattr(config.teacher, name)
+        if value != wanted:
+            raise ConfigError(
+                f"--teacher {path} has {name} {value!r} and the config's teacher.{name} is "
+                f"{wanted!r}: make them agree"
+            )
 
 
 def _build(config: MutualConfig, args: argparse.Namespace) -> NightTeacher:

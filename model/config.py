@@ -113,7 +113,7 @@ def build_config(cls: type[Config], values: Mapping[str, Any]) -> Config:
     filled: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
+            near = difflib.get_close_matches(str(key), fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
             raise ConfigError(f"unknown setting {key!r} for {cls.__name__}{hint}")
         filled[key] = _convert(key, value, fields[key].default)
@@ -134,6 +134,8 @@ def _convert(key: str, value: Any, default: Any) -> Any:
     else:
         fits = isinstance(value, type(default))
     _need(key, value, fits, f"a value of type {type(default).__name__}")
+    if isinstance(value, float):
+        _need(key, value, math.isfinite(value), "a finite number")
     return value
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from exporter.manifest import TensorSpec
 from model.errors import BackendError, MissingExtraError
+
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Device:
     name: str
     compute_capability: str
     driver: str
-    """CUDA version that the driver supports, as `13.0`."""
+    """The CUDA version that the driver supports and, where the system tells it, the driver's own
+    version, as `13.0 (580.65.06)`."""
 
 
 class PinnedTensor:
@@ -63,6 +68,19 @@ class PinnedTensor:
         self._cuda.call("cudaFreeHost", self._host_address)
 
 
+def _own_version() -> str:
+    """The driver's version in brackets, with a space before; empty where there is no such file.
+
+    The file is the Linux driver's; `nvidia-smi` would take a second at each start.
+    """
+    try:
+        first = DRIVER_FILE.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError:
+        return ""
+    found = re.search(r"\s(\d+(?:\.\d+)+)\s", first)
+    return f" ({found[1]})" if found else ""
+
+
 class Cuda:
     """The runtime API with every status checked."""
 
@@ -89,7 +107,7 @@ class Cuda:
         self.device = Device(
             name=name.decode(errors="replace").rstrip("\0") if isinstance(name, bytes) else name,
             compute_capability=f"{properties.major}.{properties.minor}",
-            driver=f"{driver // 1000}.{driver % 1000 // 10}",
+            driver=f"{driver // 1000}.{driver % 1000 // 10}{_own_version()}",
         )
 
     def call(self, name: str, *arguments: Any) -> Any:

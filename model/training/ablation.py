@@ -14,6 +14,7 @@ from model.evaluation.peers import Opener, TrackerSpec
 from model.evaluation.selection import criterion
 from model.evaluation.sequences import Sequence as Video
 from model.evaluation.table import Row, make_rows, score_runs
+from model.nets.baselines import tracker_config
 from model.training.ablation_table import Entry
 from model.training.eager import open_checkpoint
 from model.training.heatmaps import Moment, draw_row, read_moment
@@ -21,11 +22,13 @@ from model.training.mutual_config import MutualConfig
 from model.training.mutual_loop import AVERAGE_FILE
 
 TEACHER = "Teacher"
+UNUSED = "Teacher on night crops (not what taught)"
 BASELINE = "Baseline (where students start)"
 UNTAUGHT = "Student w/o distillation"
 WITHOUT = "Student w/o L_CRL"
 MUTUAL = "MLKD-Track"
 
+_AVERAGE = "average"
 _TITLES = {
     "truth": UNTAUGHT,
     "none": WITHOUT,
@@ -47,12 +50,14 @@ class Candidate:
         name: folder of its results.
         seed: of its training; None where nothing is trained.
         checkpoint: its weights.
+        network: name of the baseline that it is, with an enhancer before it or without.
     """
 
     title: str
     name: str
     seed: int | None
     checkpoint: Path
+    network: str
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,11 @@ class Plan:
 
 def train_rows(plan: Plan, train: Train) -> list[Candidate]:
     """Train every row for every seed; finished runs are kept."""
+    teacher, network = plan.config.teacher, plan.config.students.baseline
+    title = UNUSED if teacher.sees == "clean" else TEACHER
     found = [
-        Candidate(TEACHER, "teacher", None, plan.teacher),
-        Candidate(BASELINE, "baseline", None, plan.baseline),
+        Candidate(title, "teacher", None, plan.teacher, teacher.baseline),
+        Candidate(BASELINE, "baseline", None, plan.baseline, network),
     ]
     losses = tuple(dict.fromkeys(plan.config.students.losses))
     alone = tuple(dict.fromkeys(("truth", "none", *losses)))
@@ -88,14 +95,15 @@ def train_rows(plan: Plan, train: Train) -> list[Candidate]:
         config = _without_mutual(_variant(plan.config, alone, seed))
         folder = plan.out / "runs" / f"alone-seed{seed}"
         for student, path in zip(alone, train(config, folder), strict=True):
-            found.append(Candidate(_TITLES[student], f"{student}-seed{seed}", seed, path))
+            name = f"{student}-seed{seed}"
+            found.append(Candidate(_TITLES[student], name, seed, path, network))
         folder = plan.out / "runs" / f"mutual-seed{seed}"
         config = _variant(plan.config, plan.config.students.losses, seed)
         paths = dict(zip(config.students.names(), train(config, folder), strict=True))
-        paths["average"] = folder / AVERAGE_FILE
+        paths[_AVERAGE] = folder / AVERAGE_FILE
         for student, path in paths.items():
             name = f"mutual-{student}-seed{seed}"
-            found.append(Candidate(f"{MUTUAL} room: {student}", name, seed, path))
+            found.append(Candidate(f"{MUTUAL} room: {student}", name, seed, path, network))
     return found
 
 
@@ -117,17 +125,32 @@ def evaluate(
         progress: told of each finished sequence.
         open_backend: opens a checkpoint or a teacher.
         jobs: processes.
-        config: tracker settings for all; the networks' published ones by default.
+        config: tracker settings for all; the networks' published ones by default. Sizes and
+            anchors stay each network's own.
 
     Returns:
-        One `Entry` a candidate and condition; the best of each seed's room stands once more as
-        `MLKD-Track`, chosen by the mean success AUC over the conditions of these videos.
+        One `Entry` a candidate and condition; the best student of each seed's room stands once more
+        as `MLKD-Track`, chosen by the mean success AUC over the conditions of these videos.
     """
-    specs = [TrackerSpec("engine", c.name, c.checkpoint, config=config) for c in candidates]
+    specs = [
+        TrackerSpec("engine", c.name, c.checkpoint, config=settings_for(c.network, config))
+        for c in candidates
+    ]
     run_ope(specs, videos, out, jobs, open_backend, progress)
     rows = make_rows(score_runs(out, [spec.name for spec in specs], videos))
     chosen = [*candidates, *best_of_rooms(candidates, rows)]
     return [_entry(c, row) for c in chosen for row in rows if row.tracker == c.name]
+
+
+def settings_for(network: str, wanted: TrackerConfig | None) -> TrackerConfig | None:
+    """The wanted settings on a network's own geometry; None where nothing is wanted."""
+    if wanted is None:
+        return None
+    own = tracker_config(network)
+    geometry = ("template_px", "search_px", "score_size", "stride", "anchor_scale", "anchor_ratios")
+    if all(getattr(own, name) == getattr(TrackerConfig(), name) for name in geometry):
+        return wanted
+    return replace(wanted, **{name: getattr(own, name) for name in geometry})
 
 
 def find_moment(videos: Sequence[Video], name: str, frame: int) -> Moment:
@@ -163,10 +186,11 @@ def draw_heat(
 
 
 def best_of_rooms(candidates: Sequence[Candidate], rows: Sequence[Row]) -> list[Candidate]:
-    """The best student of each seed's room, under the title `MLKD-Track`."""
+    """The best student of each seed's room, under the title `MLKD-Track`; their mean is none."""
     rooms: dict[int | None, list[Candidate]] = {}
     for candidate in candidates:
-        if candidate.title.startswith(f"{MUTUAL} room"):
+        average = candidate.title.endswith(f": {_AVERAGE}")
+        if candidate.title.startswith(f"{MUTUAL} room") and not average:
             rooms.setdefault(candidate.seed, []).append(candidate)
     best = [max(room, key=lambda c: criterion(rows, c.name)) for room in rooms.values()]
     return [replace(candidate, title=MUTUAL) for candidate in best]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import torch
 
-from model.errors import ModelFileError
+from model.errors import InputError, ModelFileError
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -32,7 +34,11 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except RuntimeError as error:  # torch's zip writer hides the OSError of a full disk
-        raise OSError(f"checkpoint {path} could not be written: {error}") from error
+        free_mb = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            f"checkpoint {path} could not be written, {free_mb:.0f} MB are free there; the one "
+            f"before it, if any, is kept ({str(error).splitlines()[0]})"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -91,6 +97,38 @@ def load_into(module: torch.nn.Module, state: Mapping[str, Any], origin: str) ->
     module.load_state_dict({**wanted, **state})
 
 
+def require_keys(content: Mapping[str, Any], keys: Sequence[str], problem: str) -> None:
+    """Check that a checkpoint holds what a run goes on from.
+
+    Raises:
+        InputError: a key is missing; the message is `problem` and names the first.
+    """
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{problem}: it cannot be resumed ({missing[0]} is missing)")
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Any, origin: str) -> None:
+    """Fill an optimiser with the state that a checkpoint holds.
+
+    Raises:
+        ModelFileError: it is that of other parameters, or damaged.
+    """
+    try:
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{origin}: the optimiser's state does not fit ({error})") from error
+
+
+def state_digest(module: torch.nn.Module) -> str:
+    """SHA-256 over the names and values of a module's tensors."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def take_over(module: torch.nn.Module, path: Path) -> None:
     """Load a whole network, or a backbone alone (the rest stays as it was made).
 
@@ -99,9 +137,15 @@ def take_over(module: torch.nn.Module, path: Path) -> None:
     """
     content = load_checkpoint(path)
     state = content.get("state_dict", content)
-    if all(str(name).startswith("backbone.") for name in state):
+    if not is_whole(content):
         state = {**module.state_dict(), **state}
     load_into(module, state, str(path))
+
+
+def is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint holds a whole network and not a backbone alone."""
+    state = content.get("state_dict", content)
+    return not all(str(name).startswith("backbone.") for name in state)
 
 
 def _named(keys: list[str], label: str, most: int = 3) -> str:

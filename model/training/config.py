@@ -146,6 +146,7 @@ class PairConfig:
         _share("pairs.hard_negatives", self.hard_negatives)
         for name in ("max_gap_frames", "positives", "negatives"):
             _need(f"pairs.{name}", getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        _need("pairs.min_side_px", self.min_side_px, self.min_side_px >= 0, "0 or above")
         fits = self.search_px % 8 == 7 and self.search_px >= 191
         _need("pairs.search_px", self.search_px, fits, "8 n + 7, at least 191 (as 255 or 287)")
         fits = 0 < self.negative_iou <= self.positive_iou < 1
@@ -192,6 +193,8 @@ class OptimConfig:
             _need(f"optim.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or above")
         for name in ("cls_weight", "loc_weight"):
             _need(f"optim.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or above")
+        fits = self.lr_end <= self.lr
+        _need("optim.lr_end", self.lr_end, fits, f"optim.lr, {self.lr:g}, or below: it is the end")
         _need("optim.steps", self.steps, self.steps >= 1, "1 or more")
         _need("optim.ema", self.ema, 0 <= self.ema < 1, "0 or above, below 1")
         fits = self.statistics in ("batch", "frozen")
@@ -217,6 +220,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        _need("run.seed", self.seed, self.seed >= 0, "0 or more")
         _need("run.batch", self.batch, self.batch >= 1, "1 or more")
         _need("run.workers", self.workers, self.workers >= 0, "0 or more")
         _need("run.precision", self.precision, self.precision in ("bf16", "fp32"), "bf16 or fp32")
@@ -250,6 +254,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check that the labels fit the network's map."""
+        for name in ("template_px", "stride"):
+            value, wanted = getattr(self.tracker, name), getattr(TrackerConfig(), name)
+            _need(f"tracker.{name}", value, value == wanted, f"{wanted}, the networks' own")
         fitting = [
             n for n, b in BASELINES.items() if b.tracker.score_size == TrackerConfig().score_size
         ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,18 @@ from tqdm import tqdm
 
 from model.errors import InputError, MlkdError
 from model.nets.baselines import Network, build_baseline
-from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint, take_over
+from model.training.checkpoint import (
+    load_checkpoint,
+    load_into,
+    load_optimizer,
+    require_keys,
+    save_checkpoint,
+    take_over,
+)
 from model.training.config import TrainConfig
 from model.training.losses import base_losses
 from model.training.optim import (
+    RunningStatistics,
     Schedule,
     WeightAverage,
     make_optimizer,
@@ -29,54 +34,30 @@ from model.training.optim import (
     set_training_mode,
 )
 from model.training.pairs import PairDataset
-from model.training.runs import Clock, RunLog, Stretch, autocast, make_loader, seed_everything
+from model.training.resume import (
+    StopRequest,
+    check_same_settings,
+    saved_settings,
+    stop_between_steps,
+)
+from model.training.runs import (
+    Clock,
+    RunLog,
+    Stretch,
+    autocast,
+    cut_log,
+    make_loader,
+    seed_everything,
+)
 from model.training.sources import DataReport
 from model.training.store import build_store
+from model.training.team import Team, agree, join_team, share_statistics, team_mean, world_size
 
 _MOST_BAD_STEPS = 20
 
 
 class TrainingError(MlkdError, RuntimeError):
     """Training cannot go on, as when the loss is no longer finite."""
-
-
-@dataclass(frozen=True)
-class Team:
-    """The processes of a run.
-
-    Attributes:
-        rank: number of this process; 0 writes logs and checkpoints.
-        world: count of processes.
-        device: where this process computes.
-    """
-
-    rank: int
-    world: int
-    device: torch.device
-
-
-@contextmanager
-def join_team(device: torch.device) -> Iterator[Team]:
-    """Join the other processes when torchrun started this one; be alone otherwise.
-
-    Within a team it gives the same team again: to part and join anew between two runs would let a
-    quick process wait for one that has not parted yet, for ever.
-    """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield Team(0, 1, device)
-        return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    if dist.is_initialized():
-        yield Team(dist.get_rank(), world, device)
-        return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Team(dist.get_rank(), world, device)
-    finally:
-        dist.destroy_process_group()
 
 
 @dataclass
@@ -134,8 +115,10 @@ def run_training(
         seed_everything(config.run.seed)
         state = make_state(config, team.device, init)
         if resume and latest.exists():
-            restore(state, latest)
-        _train(state, PairDataset(config, folder), config, latest, team)
+            restore(state, latest, config)
+        dataset = PairDataset(config, folder)
+        with stop_between_steps() as stop:
+            _train(state, dataset, config, latest, team, stop)
     return latest
 
 
@@ -150,29 +133,41 @@ def make_state(config: TrainConfig, device: torch.device, init: Path | None) -> 
 
 
 def _train(
-    state: TrainState, dataset: PairDataset, config: TrainConfig, latest: Path, team: Team
+    state: TrainState,
+    dataset: PairDataset,
+    config: TrainConfig,
+    latest: Path,
+    team: Team,
+    stop: StopRequest,
 ) -> None:
     schedule, clock = Schedule(config.optim), Clock(state.elapsed_s)
     net: nn.Module = state.net
     if team.world > 1:
+        share_statistics(state.net)
         net = DistributedDataParallel(state.net)
     stretch = Stretch(state.step, config.optim.steps, config.run.batch, team.rank, team.world)
     loader = make_loader(dataset, stretch, config.run)
     total = config.optim.steps if config.optim.max_hours == 0 else None
+    if team.rank == 0:
+        cut_log(latest.parent / "log.jsonl", state.step)
     log = RunLog(latest.parent) if team.rank == 0 else None
     bar = tqdm(loader, initial=state.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []
     set_training_mode(state.net, config.optim.statistics)
     try:
         for batch in bar:
-            progress = _agree(schedule.progress(state.step, clock.elapsed_s()), team)
+            done = schedule.progress(state.step, clock.elapsed_s())
+            progress, stopped = agree((done, float(stop.asked)), team)
+            if stopped:
+                raise KeyboardInterrupt
             if progress >= 1.0:
                 break
             set_learning_rate(state.optimizer, schedule.rate(state.step, clock.elapsed_s()))
             recent.append(train_step(net, state, batch, config, team.device))
             state.elapsed_s = clock.elapsed_s()
             if log is not None and state.step % config.run.log_steps == 0:
-                _report(state, recent, log, bar, progress, config, team)
+                done = schedule.progress(state.step, state.elapsed_s)
+                _report(state, recent, log, bar, done, config, team)
                 recent.clear()
             if log is not None and _is_due(state, saved_s, config):
                 save_state(state, latest, config)
@@ -190,15 +185,6 @@ def _is_due(state: TrainState, saved_s: float, config: TrainConfig) -> bool:
     return state.bad_steps == 0 and waited_s > config.run.checkpoint_minutes * 60
 
 
-def _agree(progress: float, team: Team) -> float:
-    """Let all processes stop at the same step: the first one's clock counts."""
-    if team.world == 1:
-        return progress
-    shared = torch.tensor([progress], device=team.device)
-    dist.broadcast(shared, 0)
-    return float(shared)
-
-
 def train_step(
     net: nn.Module,
     state: TrainState,
@@ -214,6 +200,7 @@ def train_step(
     optim = config.optim
     data = {name: value.to(device) for name, value in batch.items() if name not in ("z", "x")}
     hard = round(config.pairs.negatives * config.pairs.hard_negatives)
+    statistics = RunningStatistics(state.net)
     with autocast(config.run, device):
         cls, loc = net(_to_input(batch["z"], device), _to_input(batch["x"], device))
     losses = base_losses(cls, loc, data, hard)
@@ -221,21 +208,22 @@ def train_step(
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(state.net.parameters(), optim.clip)
-    if bool(torch.isfinite(loss)) and bool(torch.isfinite(norm)):
+    values = team_mean(torch.stack([loss, losses.cls, losses.loc, norm]).detach().float())
+    if bool(torch.isfinite(values).all()):
         state.optimizer.step()
         state.bad_steps = 0
+        if state.average is not None:
+            state.average.update(state.net, state.step)
     else:
+        statistics.restore()
         state.bad_steps += 1
         if state.bad_steps >= _MOST_BAD_STEPS:
             raise TrainingError(
-                f"loss {float(loss.detach())} and gradient {float(norm)} are not finite for "
+                f"loss {float(values[0])} and gradient {float(norm)} are not finite for "
                 f"{_MOST_BAD_STEPS} steps: lower optim.lr, or run with precision fp32"
             )
-    if state.average is not None:
-        state.average.update(state.net, state.step)
     state.step += 1
-    values = {"loss": loss, "loss_cls": losses.cls, "loss_loc": losses.loc, "gradient": norm}
-    return {name: float(value.detach()) for name, value in values.items()}
+    return dict(zip(("loss", "loss_cls", "loss_loc", "gradient"), values.tolist(), strict=True))
 
 
 def _to_input(images: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -279,22 +267,27 @@ def save_state(state: TrainState, path: Path, config: TrainConfig) -> None:
             "optimizer": state.optimizer.state_dict(),
             "step": state.step,
             "elapsed_s": state.elapsed_s,
+            "pairs_a_step": config.run.batch * world_size(),
             "config": config.as_mapping(),
         },
     )
 
 
-def restore(state: TrainState, path: Path) -> None:
+def restore(state: TrainState, path: Path, config: TrainConfig) -> None:
     """Continue from a checkpoint of `save_state`.
 
     Raises:
-        InputError: the file is not such a checkpoint or does not fit.
+        InputError: the file is not such a checkpoint, does not fit, or has other settings.
     """
     content = load_checkpoint(path)
-    if "raw_state_dict" not in content or "optimizer" not in content:
-        raise InputError(f"{path} is no checkpoint of a training run: it cannot be resumed")
+    needed = ("raw_state_dict", "state_dict", "optimizer", "step", "elapsed_s", "config")
+    require_keys(content, needed, f"{path} is no checkpoint of a training run")
+    saved = saved_settings(TrainConfig, content, path).as_mapping()
+    pairs = content.get("pairs_a_step")
+    dealt = None if pairs is None else (int(pairs), config.run.batch * world_size())
+    check_same_settings(saved, config.as_mapping(), path, dealt)
     load_into(state.net, content["raw_state_dict"], str(path))
     if state.average is not None:
         load_into(state.average.module, content["state_dict"], str(path))
-    state.optimizer.load_state_dict(content["optimizer"])
+    load_optimizer(state.optimizer, content["optimizer"], str(path))
     state.step, state.elapsed_s = int(content["step"]), float(content["elapsed_s"])

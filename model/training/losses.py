@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from model.training.targets import CANDIDATE, NEGATIVE, POSITIVE
+from model.training.team import team_mean
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,19 @@ def add_hard_negatives(cls: torch.Tensor, labels: torch.Tensor, count: int) -> t
 def classification_loss(cls: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihood: 0.5 · mean over positives + 0.5 · mean over negatives.
 
+    Several processes count the anchors together: the mean over the processes of their losses, and
+    of its gradients, is that of one process with the whole batch.
+
     Args:
         cls: [B x 2 x N] logits, background and target.
         labels: [B x N] int8; anchors that are neither positive nor negative do not count.
     """
     logp = F.log_softmax(cls.float(), 1)
     positive, negative = labels == POSITIVE, labels == NEGATIVE
-    zero = logp.sum() * 0.0  # keeps the graph where a kind is absent
-    loss_positive = -logp[:, 1][positive].mean() if bool(positive.any()) else zero
-    loss_negative = -logp[:, 0][negative].mean() if bool(negative.any()) else zero
-    return 0.5 * loss_positive + 0.5 * loss_negative
+    counts = team_mean(torch.stack([positive.sum(), negative.sum()]).float())
+    shares = torch.where(counts > 0, 0.5 / counts, 0.0)  # a kind that is absent adds nothing
+    sums = torch.stack([-logp[:, 1][positive].sum(), -logp[:, 0][negative].sum()])
+    return (shares * sums).sum()
 
 
 def regression_loss(loc: torch.Tensor, deltas: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -90,6 +90,15 @@ class MutualConfig:
 
     def __post_init__(self) -> None:
         """Ask for the crops that the teacher sees."""
+        asked = self.train.pairs.clean and self.teacher.sees != "clean"
+        _need("pairs.clean", True, not asked, "nothing: teacher.sees: clean asks for those crops")
+        others = (TrainConfig.network, self.students.baseline)
+        _need(
+            "network",
+            self.train.network,
+            self.train.network in others,
+            "nothing: it is of the stage baseline; students.baseline names the students' network",
+        )
         pairs = replace(self.train.pairs, clean=self.teacher.sees == "clean")
         object.__setattr__(self, "train", replace(self.train, pairs=pairs))
 

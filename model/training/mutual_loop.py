@@ -13,26 +13,37 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from model.errors import InputError
+from model.errors import ConfigError, InputError
 from model.nets.baselines import build_baseline
 from model.training.checkpoint import (
+    is_whole,
     load_checkpoint,
     load_into,
+    load_optimizer,
     mean_state,
+    require_keys,
     save_checkpoint,
+    state_digest,
     take_over,
 )
-from model.training.loop import Team, TrainingError, join_team
+from model.training.loop import TrainingError
 from model.training.mutual_config import MutualConfig
 from model.training.mutual_step import Batch, RoomStep, room_step
 from model.training.night_teacher import NightTeacher
 from model.training.optim import Schedule, set_learning_rate, set_training_mode
 from model.training.pairs import PairDataset
 from model.training.pictures import PictureLog
-from model.training.runs import Clock, Stretch, make_loader, seed_everything
+from model.training.resume import (
+    StopRequest,
+    check_same_settings,
+    saved_settings,
+    stop_between_steps,
+)
+from model.training.runs import Clock, Stretch, cut_log, make_loader, seed_everything
 from model.training.sources import DataReport
 from model.training.store import build_store
 from model.training.students import Student, make_student
+from model.training.team import Team, agree, join_team, share_statistics, world_size
 
 KIND = "mutual"
 AVERAGE_FILE = "student_average.pt"
@@ -50,6 +61,7 @@ class Room:
         elapsed_s: training time.
         wins: samples won by each student since the last epoch.
         bad_steps: steps in a row that were not finite.
+        origin: digests of the weights that the students started from and of the teacher.
     """
 
     students: list[Student]
@@ -57,6 +69,7 @@ class Room:
     elapsed_s: float = 0.0
     wins: list[int] = field(default_factory=list)
     bad_steps: int = 0
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def run_mutual(
@@ -93,6 +106,7 @@ def run_mutual(
     latest = out / "latest.pt"
     if latest.exists() and not resume:
         raise InputError(f"{latest} exists: continue with --resume or choose another --out")
+    check_start(config, init)
     with join_team(device) as team:
         folder = out / "crops" if cache is None else cache
         report = DataReport(strict)
@@ -104,12 +118,35 @@ def run_mutual(
             dist.barrier()
         seed_everything(config.train.run.seed)
         room = make_room(config, init, team.device)
+        room.origin = {
+            "start": state_digest(room.students[0].net), "teacher": state_digest(teacher)
+        }  # fmt: skip
         if resume and latest.exists():
-            restore_room(room, latest)
+            restore_room(room, latest, config)
         dataset = PairDataset(config.train, folder)
         frozen = teacher.to(team.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _train(room, frozen, dataset, config, out, team)
+        with stop_between_steps() as stop:
+            _train(room, frozen, dataset, config, out, team, stop)
     return [student_path(out, student) for student in room.students]
+
+
+def check_start(config: MutualConfig, init: Path | None) -> None:
+    """See that whatever does not train comes from `init`.
+
+    Raises:
+        ConfigError: a part that does not train would stay as it was drawn.
+        ModelFileError: `init` is missing or damaged.
+    """
+    parts = config.students.parts
+    if parts == "all" or (
+        init is not None and (parts == "upper" or is_whole(load_checkpoint(init)))
+    ):
+        return
+    given = "no --init" if init is None else f"--init {init}, a backbone alone,"
+    raise ConfigError(
+        f"students.parts is {parts!r} and {given} was given: what does not train would stay at "
+        "chance; start from a whole network, or set students.parts: all"
+    )
 
 
 def make_room(config: MutualConfig, init: Path | None, device: torch.device) -> Room:
@@ -153,6 +190,7 @@ def save_room(room: Room, out: Path, config: MutualConfig) -> None:
             }
         )
     progress = {"step": room.step, "elapsed_s": room.elapsed_s, "wins": room.wins}
+    progress |= {"pairs_a_step": config.train.run.batch * world_size(), "origin": room.origin}
     content = {"kind": KIND, "students": members, "config": settings, **progress}
     save_checkpoint(out / "latest.pt", content)
     kind = f"siamrpn_{config.students.baseline}"
@@ -166,27 +204,46 @@ def save_room(room: Room, out: Path, config: MutualConfig) -> None:
         save_checkpoint(out / AVERAGE_FILE, {**common, "state_dict": mean_state(states)})
 
 
-def restore_room(room: Room, path: Path) -> None:
+def restore_room(room: Room, path: Path, config: MutualConfig) -> None:
     """Continue from a checkpoint of `save_room`.
 
     Raises:
-        InputError: the file is no such checkpoint, or holds other students.
+        InputError: the file is no such checkpoint, holds other students, was made with other
+            settings, from other weights or with another teacher.
     """
     content = load_checkpoint(path)
-    members = content.get("students")
-    if content.get("kind") != KIND or not isinstance(members, list):
-        raise InputError(f"{path} is no checkpoint of a distillation run: it cannot be resumed")
-    found = [member["name"] for member in members]
+    problem = f"{path} is no checkpoint of a distillation run"
+    if content.get("kind") != KIND or not isinstance(content.get("students"), list):
+        raise InputError(f"{problem}: it cannot be resumed")
+    found = [member.get("name") for member in content["students"]]
     if found != [student.name for student in room.students]:
         wanted = ", ".join(student.name for student in room.students)
         raise InputError(f"{path} holds the students {', '.join(found)}: expected {wanted}")
-    for student, member in zip(room.students, members, strict=True):
+    require_keys(content, ("step", "elapsed_s", "wins", "config"), problem)
+    _check_origin(room, content, path, config)
+    for student, member in zip(room.students, content["students"], strict=True):
+        require_keys(member, ("raw_state_dict", "average", "optimizer"), problem)
         load_into(student.net, member["raw_state_dict"], str(path))
         if student.average is not None and member["average"] is not None:
             load_into(student.average.module, member["average"], str(path))
-        student.optimizer.load_state_dict(member["optimizer"])
+        load_optimizer(student.optimizer, member["optimizer"], str(path))
     room.step, room.elapsed_s = int(content["step"]), float(content["elapsed_s"])
     room.wins = [int(count) for count in content["wins"]]
+
+
+def _check_origin(room: Room, content: Mapping[str, Any], path: Path, config: MutualConfig) -> None:
+    saved = config_mapping(saved_settings(MutualConfig, content, path))
+    pairs = content.get("pairs_a_step")
+    dealt = None if pairs is None else (int(pairs), config.train.run.batch * world_size())
+    check_same_settings(saved, config_mapping(config), path, dealt)
+    told = {"start": "its students started from other weights", "teacher": "it had another teacher"}
+    origin = content.get("origin", {})
+    for name, words in told.items():
+        if origin.get(name, room.origin.get(name)) != room.origin.get(name):
+            raise InputError(
+                f"{path} cannot be resumed: {words}: name the files that it was started with, or "
+                "choose another --out"
+            )
 
 
 def config_mapping(config: MutualConfig) -> dict[str, Any]:
@@ -203,20 +260,29 @@ def _train(
     config: MutualConfig,
     out: Path,
     team: Team,
+    stop: StopRequest,
 ) -> None:
     settings = config.train
     schedule, clock = Schedule(settings.optim), Clock(room.elapsed_s)
     stretch = Stretch(room.step, settings.optim.steps, settings.run.batch, team.rank, team.world)
     total = settings.optim.steps if settings.optim.max_hours == 0 else None
+    if team.rank == 0:
+        for name in ("log.jsonl", "wins.jsonl"):
+            cut_log(out / name, room.step)
     log = PictureLog(out) if team.rank == 0 else None
     loader = make_loader(dataset, stretch, settings.run)
     bar = tqdm(loader, initial=room.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []
     for student in room.students:
+        if team.world > 1:
+            share_statistics(student.net)
         set_training_mode(student.net, settings.optim.statistics)
     try:
         for raw in bar:
-            progress = _agree(schedule.progress(room.step, clock.elapsed_s()), team)
+            share = schedule.progress(room.step, clock.elapsed_s())
+            progress, stopped = agree((share, float(stop.asked)), team)
+            if stopped:
+                raise KeyboardInterrupt
             if progress >= 1.0:
                 break
             batch = to_device(raw, team.device)
@@ -224,10 +290,11 @@ def _train(
             room.elapsed_s = clock.elapsed_s()
             recent.append(done.values)
             if log is not None and room.step % settings.run.log_steps == 0:
-                left_s = room.elapsed_s / max(progress, 1e-6) * (1 - progress)
+                share = schedule.progress(room.step, room.elapsed_s)
+                left_s = room.elapsed_s / max(share, 1e-6) * (1 - share)
                 _report(room, recent, log, bar, left_s)
             if room.step % config.students.epoch_steps == 0:
-                _close_epoch(room, team, log, teacher, batch, done)
+                _close_epoch(room, log, teacher, batch, done)
             if log is not None and room.elapsed_s - saved_s > settings.run.checkpoint_minutes * 60:
                 save_room(room, out, config)
                 saved_s = room.elapsed_s
@@ -263,15 +330,6 @@ def _step(
     return done
 
 
-def _agree(progress: float, team: Team) -> float:
-    """Let all processes stop at the same step: the first one's clock counts."""
-    if team.world == 1:
-        return progress
-    shared = torch.tensor([progress], device=team.device)
-    dist.broadcast(shared, 0)
-    return float(shared)
-
-
 def _report(
     room: Room, recent: list[dict[str, float]], log: PictureLog, bar: Any, left_s: float
 ) -> None:
@@ -287,20 +345,16 @@ def _report(
 
 def _close_epoch(
     room: Room,
-    team: Team,
     log: PictureLog | None,
     teacher: NightTeacher,
     batch: Batch,
     done: RoomStep,
 ) -> None:
-    """Log what each student won over all processes, draw maps and crops, count from 0."""
-    wins = torch.tensor(room.wins, device=team.device)
-    if team.world > 1:
-        dist.all_reduce(wins)
-    room.wins = [0] * len(room.students)
+    """Log what each student won, draw maps and crops, count from 0."""
+    wins, room.wins = room.wins, [0] * len(room.students)
     if log is None:
         return
     names = [student.name for student in room.students]
     if len(names) > 1:
-        log.wins(room.step, dict(zip(names, wins.tolist(), strict=True)))
+        log.wins(room.step, dict(zip(names, wins, strict=True)))
     log.draw(room.step, teacher, batch, dict(zip(names, done.outputs, strict=True)))

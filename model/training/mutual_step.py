@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from model.nets.outputs import PairOutputs, align_outputs
@@ -22,8 +21,10 @@ from model.training.objective import (
     kd_losses,
     total_loss,
 )
+from model.training.optim import RunningStatistics
 from model.training.runs import autocast
 from model.training.students import Student, answer_pairs
+from model.training.team import share_gradients, team_mean, team_sum
 
 Batch = dict[str, torch.Tensor]
 
@@ -33,8 +34,9 @@ class RoomStep:
     """What one batch did.
 
     Attributes:
-        values: every loss by `<student>/<term>`, floats.
-        wins: [students] int64, samples that each student won; zeros for a single student.
+        values: every loss by `<student>/<term>`, floats, means over the processes.
+        wins: [students] int64, samples that each student won, over all processes; zeros for a
+            single student.
         finite: no loss and no gradient was infinite or not a number; the weights changed.
         outputs: each student's maps, without gradient.
     """
@@ -102,26 +104,31 @@ def room_step(
     step: int,
 ) -> RoomStep:
     """Learn from one batch; a batch whose loss or gradient is not finite changes nothing."""
+    statistics = [RunningStatistics(student.net) for student in students]
     terms, wins, outputs = room_losses(students, teacher, batch, config)
     totals = [total_loss(term, config.distill) for term in terms]
     for student in students:
         student.optimizer.zero_grad(set_to_none=True)
     # The students share no weight and the winner is detached: one pass serves them all.
     torch.stack(totals).sum().backward()  # type: ignore[no-untyped-call]
-    values: dict[str, float] = {}
-    finite = True
+    named: dict[str, torch.Tensor] = {}
     for student, term, total in zip(students, terms, totals, strict=True):
         trained = [p for p in student.net.parameters() if p.requires_grad]
-        _share_gradients(trained)
+        share_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.train.optim.clip)
-        finite = finite and bool(torch.isfinite(total)) and bool(torch.isfinite(norm))
-        values |= _named(student.name, term, total, norm)
-    if finite:
-        for student in students:
-            student.optimizer.step()
-            if student.average is not None:
-                student.average.update(student.net, step)
-    return RoomStep(values, wins, finite, tuple(_detached(o) for o in outputs))
+        named |= _named(student.name, term, total, norm)
+    shared = team_mean(torch.stack([value.detach().float() for value in named.values()]))
+    finite = bool(torch.isfinite(shared).all())
+    for student, before in zip(students, statistics, strict=True):
+        if not finite:
+            before.restore()
+            continue
+        student.optimizer.step()
+        if student.average is not None:
+            student.average.update(student.net, step)
+    values = dict(zip(named, shared.tolist(), strict=True))
+    won = team_sum(wins.to(batch["x"].device)).cpu()
+    return RoomStep(values, won, finite, tuple(_detached(o) for o in outputs))
 
 
 def _mutual(
@@ -143,21 +150,11 @@ def _weighted(losses: BaseLosses, config: MutualConfig) -> tuple[torch.Tensor, t
     return optim.cls_weight * losses.cls, optim.loc_weight * losses.loc
 
 
-def _share_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Average the gradients over the processes, as data parallelism does."""
-    if not dist.is_initialized():
-        return
-    for parameter in parameters:
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= dist.get_world_size()
-
-
 def _named(
     name: str, terms: LossTerms, total: torch.Tensor, norm: torch.Tensor
-) -> dict[str, float]:
-    values = {f"{name}/{key}": float(value.detach()) for key, value in vars(terms).items()}
-    return {**values, f"{name}/loss": float(total.detach()), f"{name}/gradient": float(norm)}
+) -> dict[str, torch.Tensor]:
+    values = {f"{name}/{key}": value for key, value in vars(terms).items()}
+    return {**values, f"{name}/loss": total, f"{name}/gradient": norm}
 
 
 def _detached(outputs: PairOutputs) -> PairOutputs:

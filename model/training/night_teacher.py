@@ -116,6 +116,19 @@ def save_teacher(path: Path, teacher: NightTeacher, enhancer: str, baseline: str
     save_checkpoint(path, content)
 
 
+def teacher_parts(path: Path) -> dict[str, str | float]:
+    """What a teacher file was made of, by the names of `TeacherConfig`.
+
+    Raises:
+        ModelFileError: missing, damaged, or no teacher.
+    """
+    content = load_checkpoint(path)
+    if content.get("kind") != KIND:
+        raise ModelFileError(f"{path} is no teacher: make one with mlkd train teacher")
+    names = ("enhancer", "baseline", "enhance_below_grey")
+    return {name: content[name] for name in names if name in content}
+
+
 def load_teacher(path: Path, enhance_place: Place = "crops") -> NightTeacher:
     """Read a teacher that `save_teacher` wrote.
 
@@ -123,7 +136,9 @@ def load_teacher(path: Path, enhance_place: Place = "crops") -> NightTeacher:
         ModelFileError: missing, damaged, or no teacher.
     """
     content = load_checkpoint(path)
-    if content.get("kind") != KIND or content.get("enhancer") not in ENHANCERS:
+    needed = {"baseline", "enhance_below_grey", "enhancer_state", "state_dict"}
+    fits = content.get("kind") == KIND and needed <= content.keys()
+    if not fits or content.get("enhancer") not in ENHANCERS:
         raise ModelFileError(f"{path} is no teacher: make one with mlkd train teacher")
     enhancer = ENHANCERS[content["enhancer"]]()
     load_into(enhancer, content["enhancer_state"], str(path))

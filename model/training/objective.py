@@ -21,6 +21,7 @@ from model.training.distill import (
     kd_cls_loss,
     kd_loc_loss,
 )
+from model.training.team import team_mean
 
 TRUTH = "truth"
 """Name of a student that learns nothing from the teacher."""
@@ -115,7 +116,7 @@ def kd_losses(
         teacher: its maps, same shapes.
         config: τ, form and when the terms apply.
         student_base: L_Cls and L_Reg of the student on this batch.
-        teacher_base: the teacher's.
+        teacher_base: the teacher's. Several processes compare the means of theirs.
     """
     losses = (
         kd_cls_loss(student.cls, teacher.cls, config.temperature, config.kd_form),
@@ -123,7 +124,8 @@ def kd_losses(
     )
     if config.kd_when == "always":
         return losses
-    applies = [s.detach() >= t.detach() for s, t in zip(student_base, teacher_base, strict=True)]
+    both = team_mean(torch.stack([*student_base, *teacher_base]))
+    applies = both[:2] >= both[2:]
     return losses[0] * applies[0], losses[1] * applies[1]
 
 

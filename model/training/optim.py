@@ -55,6 +55,21 @@ def set_training_mode(net: nn.Module, statistics: str = "batch") -> None:
             module.eval()
 
 
+class RunningStatistics:
+    """The running statistics of a network's batch norms before a step, should the step fail."""
+
+    def __init__(self, net: nn.Module) -> None:
+        """Copy those that the step will move."""
+        norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+        self._kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put them back."""
+        for buffer, before in self._kept:
+            buffer.copy_(before)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Linear warm-up, then a cosine over steps, or over elapsed time where the time is limited."""

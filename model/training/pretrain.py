@@ -18,14 +18,35 @@ from model.errors import ConfigError, InputError
 from model.geometry import Image
 from model.nets import alexnet, compact
 from model.nets.baselines import build_baseline
-from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
+from model.training.checkpoint import (
+    load_checkpoint,
+    load_into,
+    load_optimizer,
+    require_keys,
+    save_checkpoint,
+)
 from model.training.config import TrainConfig
 from model.training.loop import TrainingError
 from model.training.night import darken, sample_scene
 from model.training.optim import Schedule, make_optimizer, set_learning_rate
-from model.training.runs import Clock, RunLog, Stretch, autocast, make_loader, seed_everything
+from model.training.resume import (
+    StopRequest,
+    check_same_settings,
+    saved_settings,
+    stop_between_steps,
+)
+from model.training.runs import (
+    Clock,
+    RunLog,
+    Stretch,
+    autocast,
+    cut_log,
+    make_loader,
+    seed_everything,
+)
 from model.training.sources import DataReport, iter_source
 from model.training.teacher import INPUT_PX, MARGIN_PX, FeatureTeacher, student_head
+from model.training.team import refuse_team
 
 _LONGEST_PX = 854
 _LEAST_SIDE_PX = 110.0
@@ -127,6 +148,7 @@ def run_pretraining(
     Raises:
         InputError: data or checkpoint cannot be used, or the run is there and not resumed.
     """
+    refuse_team("mlkd train pretrain")
     latest = out / "latest.pt"
     if latest.exists() and not resume:
         raise InputError(f"{latest} exists: continue with --resume or choose another --out")
@@ -139,13 +161,15 @@ def run_pretraining(
     teacher = FeatureTeacher().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = _State(student, teacher, make_optimizer(student, config.optim))
     if resume and latest.exists():
-        _restore(state, latest)
+        _restore(state, latest, config)
     else:
         crops = np.stack([dataset[n]["day"] for n in range(_CALIBRATION_CROPS)])
         teacher.calibrate(_to_input(torch.from_numpy(crops), device))
+    cut_log(out / "log.jsonl", state.step)
     log = RunLog(out)
     try:
-        _train(state, dataset, config, latest, log, device)
+        with stop_between_steps() as stop:
+            _train(state, dataset, config, latest, log, device, stop)
     finally:
         log.close()
     return latest
@@ -158,6 +182,7 @@ def _train(
     latest: Path,
     log: RunLog,
     device: torch.device,
+    stop: StopRequest,
 ) -> None:
     schedule, clock = Schedule(config.optim), Clock(state.elapsed_s)
     stretch = Stretch(state.step, config.optim.steps, config.run.batch)
@@ -166,6 +191,9 @@ def _train(
     saved_s, recent = clock.elapsed_s(), []
     for batch in bar:
         elapsed_s = clock.elapsed_s()
+        if stop.asked:
+            _save(state, latest, config)
+            raise KeyboardInterrupt
         if schedule.progress(state.step, elapsed_s) >= 1.0:
             break
         set_learning_rate(state.optimizer, schedule.rate(state.step, elapsed_s))
@@ -224,12 +252,18 @@ def _save(state: _State, latest: Path, config: TrainConfig) -> None:
     save_checkpoint(latest, content)
 
 
-def _restore(state: _State, latest: Path) -> None:
+def _restore(state: _State, latest: Path, config: TrainConfig) -> None:
     content = load_checkpoint(latest)
+    problem = f"{latest} is no checkpoint of a pre-training"
     if content.get("kind") != "backbone":
-        raise InputError(f"{latest} is no checkpoint of a pre-training")
+        raise InputError(f"{problem}: it cannot be resumed")
+    needed = ("student", "teacher", "optimizer", "step", "elapsed_s", "config")
+    require_keys(content, needed, problem)
+    saved = saved_settings(TrainConfig, content, latest).as_mapping()
+    check_same_settings(saved, config.as_mapping(), latest, None)
     load_into(state.student, content["student"], str(latest))
+    require_keys(content["teacher"], ("mean", "deviation"), problem)
     state.teacher.mean.copy_(content["teacher"]["mean"])
     state.teacher.deviation.copy_(content["teacher"]["deviation"])
-    state.optimizer.load_state_dict(content["optimizer"])
+    load_optimizer(state.optimizer, content["optimizer"], str(latest))
     state.step, state.elapsed_s = int(content["step"]), float(content["elapsed_s"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, nullcontext
@@ -75,6 +76,9 @@ def _single_thread(_worker: int) -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Ctrl-C reaches the workers too: the training process decides when they end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class RunLog:

@@ -14,6 +14,7 @@ from exporter.network import load_network
 from gcs.cli import main
 from model.config import TrackerConfig
 from model.errors import ConfigError
+from model.nets.baselines import build_baseline, tracker_config
 from model.nets.siamrpn import SiamRPN
 from tests.exporter.conftest import random_network
 
@@ -151,6 +152,31 @@ def test_weights_of_another_network_name_the_keys(
     error = capsys.readouterr().err
     assert "missing: backbone.layer1.0.weight" in error
     assert "unexpected: conv.weight" in error
+
+
+@pytest.mark.parametrize(("name", "kept"), [("compact", True), ("resnet50", False)])
+def test_settings_of_training_are_kept_on_the_default_grid(
+    tmp_path: Path, name: str, kept: bool
+) -> None:
+    path = tmp_path / "weights.pt"
+    state = build_baseline(name).state_dict()
+    content = {"kind": f"siamrpn_{name}", "state_dict": state}
+    torch.save(content | {"config": {"tracker": {"penalty_k": 0.2}}}, path)
+    wanted = TrackerConfig(penalty_k=0.2) if kept else tracker_config(name)
+    assert load_network(path).config == wanted
+
+
+@pytest.mark.parametrize("option", ["--calibration", "--validation"])
+@pytest.mark.parametrize("precision", ["fp32", "compact", "fp16"])
+def test_crops_for_another_precision_than_int8_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, precision: str
+) -> None:
+    command = ["export", str(tmp_path / "x.pt"), "--out", str(tmp_path / "out"), option, "crops"]
+    assert main([*command, "--precision", precision]) == 2
+    assert f"--precision is {precision}: leave them out" in capsys.readouterr().err
+    model = ["export", "siamrpn-alexnet", "--precision", "fp16", "--out", str(tmp_path / "out")]
+    assert main([*model, option, "crops"]) == 2
+    assert "without --set, --calibration and --validation" in capsys.readouterr().err
 
 
 def test_the_tracker_configuration_of_training_is_kept(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from exporter.manifest import ModelFiles, open_model
+from exporter.runtime import cuda
 from exporter.runtime import open as opening
 from exporter.runtime.cuda import Cuda, open_cuda
 from exporter.runtime.open import open_backend
@@ -215,6 +216,29 @@ def test_a_library_that_does_not_load_is_told_from_one_that_is_not_there(
     monkeypatch.setattr(builtins, "__import__", load)
     with pytest.raises(BackendError, match=r"is installed, but does not load: libnvinfer"):
         open_backend(fp32_folder, "tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.14  Thu Feb 22\nGCC 12.2.0 \n",
+         " (550.54.14)"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build\n",
+         " (580.65.06)"),
+        ("nothing of the kind\n 1.2 \n", ""),
+        (None, ""),
+    ],
+)  # fmt: skip
+def test_the_drivers_own_version_is_part_of_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, found: str
+) -> None:
+    file = tmp_path / "version"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(cuda, "DRIVER_FILE", file)
+    driver = Cuda(FakeRuntimeApi()).device.driver
+    assert driver.endswith(found)
+    assert driver[: len(driver) - len(found)].replace(".", "").isdecimal()
 
 
 def test_without_a_gpu_the_driver_is_suspected() -> None:

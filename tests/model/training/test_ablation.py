@@ -26,12 +26,15 @@ from model.training.ablation import (
     MUTUAL,
     TEACHER,
     UNTAUGHT,
+    UNUSED,
     WITHOUT,
     Candidate,
     Plan,
+    best_of_rooms,
     draw_heat,
     evaluate,
     find_moment,
+    settings_for,
     train_rows,
 )
 from model.training.ablation_table import (
@@ -74,8 +77,32 @@ def test_every_row_is_trained_once_a_seed(tmp_path):
     assert len({c[3] for c in calls}) == len(calls) == 4
     assert len({c.name for c in candidates}) == len(candidates) == 2 + 2 * (5 + 4)
     assert [c.title for c in candidates[:4]] == [TEACHER, BASELINE, UNTAUGHT, WITHOUT]
+    clean = MutualConfig.from_mapping(
+        {"sources": [{"kind": "images", "path": "stills"}], "teacher": {"sees": "clean"}}
+    )
+    other = train_rows(Plan(clean, (1,), plan.teacher, plan.baseline, tmp_path), train)
+    assert other[0].title == UNUSED  # it did not teach in this form
     assert candidates[-2].checkpoint.name == "student_threshold.pt"
     assert candidates[-1].checkpoint.name == "student_average.pt"
+
+
+def test_the_best_of_a_room_is_a_student_and_not_their_mean(monkeypatch):
+    names = {"mutual-l2-seed1": 0.4, "mutual-spatial-seed1": 0.5, "mutual-average-seed1": 0.9}
+    candidates = [
+        Candidate(f"{MUTUAL} room: {name.split('-')[1]}", name, 1, Path("x"), "alexnet")
+        for name in names
+    ]
+    monkeypatch.setattr(ablation, "criterion", lambda _rows, name: names[name])
+    assert [c.name for c in best_of_rooms(candidates, [])] == ["mutual-spatial-seed1"]
+
+
+def test_every_network_is_tracked_on_its_own_geometry():
+    wanted = TrackerConfig(size_lr=0.6, template_memory=0.5)
+    assert settings_for("alexnet", wanted) == settings_for("compact", wanted) == wanted
+    assert settings_for("resnet50", None) is None
+    deep = settings_for("resnet50", wanted)
+    assert (deep.search_px, deep.score_size) == (255, 25)
+    assert (deep.size_lr, deep.template_memory) == (0.6, 0.5)
 
 
 def test_mean_and_spread_by_hand():
@@ -194,6 +221,6 @@ def test_every_row_is_judged_with_the_settings_of_the_configuration(
     monkeypatch.setattr(ablation, "run_ope", lambda specs, *_: judged.extend(specs))
     monkeypatch.setattr(ablation, "score_runs", lambda *_: [])
     settings = TrackerConfig(template_memory=0.5)
-    candidate = Candidate(BASELINE, "baseline", None, tmp_path / "net.pt")
+    candidate = Candidate(BASELINE, "baseline", None, tmp_path / "net.pt", "compact")
     assert evaluate([candidate], [], tmp_path, config=settings) == []
     assert [spec.config for spec in judged] == [settings]

@@ -42,6 +42,16 @@ def test_there_are_shipped_files() -> None:
         ({"sources": [{"kind": "films", "path": "x"}]}, "sources.kind"),
         ({"sources": [{"kind": "images", "path": ""}]}, "sources.path"),
         ({"night": 3}, "night"),
+        ({"optim": {"lr": float("inf")}}, "lr is inf: expected a finite number"),
+        ({"optim": {"weight_decay": float("nan")}}, "weight_decay is nan"),
+        ({"optim": {"lr": 1e-4, "lr_end": 1e-3}}, "optim.lr_end"),
+        ({"augment": {"stretch": float("inf")}}, "stretch is inf"),
+        ({"pairs": {"min_side_px": float("nan")}}, "min_side_px is nan"),
+        ({"sources": [{"kind": "images", "path": "x", "weight": float("inf")}]}, "weight is inf"),
+        ({"run": {"seed": -1}}, "run.seed is -1: expected 0 or more"),
+        ({"tracker": {"stride": 4}}, "tracker.stride is 4: expected 8"),
+        ({"tracker": {"template_px": 255}}, "tracker.template_px"),
+        ({"optim": {7: 1.0}}, "unknown setting 7"),
     ],
 )
 def test_what_does_not_fit_is_named(change: dict[str, object], named: str) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,12 +121,66 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_ends_the_run(
     state = make_state(config, CPU, None)
     batch = make_batch()
     batch["deltas"][0, 0, 0] = float("nan")
-    before = {n: p.detach().clone() for n, p in state.net.named_parameters()}
+    state.net.train()
+    before = {n: v.clone() for n, v in state.net.state_dict().items()}
+    assert state.average is not None
+    averaged = {n: v.clone() for n, v in state.average.module.state_dict().items()}
     train_step(state.net, state, batch, config, CPU)
-    for name, value in state.net.named_parameters():
-        torch.testing.assert_close(value.detach(), before[name])
+    for name, value in state.net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    for name, value in state.average.module.state_dict().items():
+        assert torch.equal(value, averaged[name]), name
     with pytest.raises(TrainingError, match=r"optim\.lr"):
         train_step(state.net, state, batch, config, CPU)
+
+
+def test_a_run_goes_on_with_its_own_settings_alone(root: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "run", tmp_path / "crops"
+    run_training(make_config(1), root, out, device=CPU, cache=cache)
+    longer = make_config(2)
+    other = replace(
+        longer,
+        optim=replace(longer.optim, lr=5e-4, steps=2),
+        run=replace(longer.run, seed=7, log_steps=2),
+    )
+    with pytest.raises(InputError, match=r"optim\.lr was 0\.0001 and is 0\.0005; run\.seed was 1"):
+        run_training(other, root, out, resume=True, device=CPU, cache=cache)
+    halves = replace(longer, run=replace(longer.run, batch=1))
+    with pytest.raises(InputError, match="pairs a step was 2 and is 1"):
+        run_training(halves, root, out, resume=True, device=CPU, cache=cache)
+    quiet = replace(longer, run=replace(longer.run, log_steps=2, workers=1))
+    run_training(quiet, root, out, resume=True, device=CPU, cache=cache)
+    assert load_checkpoint(out / "latest.pt")["step"] == 2
+
+
+@pytest.mark.parametrize("lost", ["optimizer", "step", "config"])
+def test_a_checkpoint_without_a_part_is_refused(root: Path, tmp_path: Path, lost: str) -> None:
+    out = tmp_path / "run"
+    latest = run_training(make_config(1), root, out, device=CPU, cache=tmp_path / "crops")
+    content = load_checkpoint(latest)
+    del content[lost]
+    save_checkpoint(latest, content)
+    with pytest.raises(InputError, match=f"cannot be resumed \\({lost} is missing"):
+        run_training(make_config(2), root, out, resume=True, device=CPU, cache=tmp_path / "crops")
+
+
+def test_a_stop_waits_for_the_step_and_is_kept(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+
+    def interrupted(*args: Any) -> dict[str, float]:
+        if len(steps) == 1:
+            signal.raise_signal(signal.SIGINT)  # within the step
+        steps.append(train_step(*args))
+        return steps[-1]
+
+    monkeypatch.setattr(loop, "train_step", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(make_config(5), root, tmp_path / "run", device=CPU)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(steps) == load_checkpoint(tmp_path / "run" / "latest.pt")["step"] == 2
 
 
 def test_a_few_steps_lower_the_loss_of_a_batch() -> None:

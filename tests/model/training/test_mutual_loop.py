@@ -14,11 +14,11 @@ import yaml
 
 from gcs.cli import main
 from model.enhance.classical import Gamma
-from model.errors import InputError
+from model.errors import ConfigError, InputError
 from model.nets.baselines import build_baseline
 from model.training.checkpoint import load_checkpoint, save_checkpoint
 from model.training.mutual_config import MutualConfig
-from model.training.mutual_loop import make_room, run_mutual
+from model.training.mutual_loop import check_start, make_room, run_mutual
 from model.training.night_teacher import NightTeacher
 from model.training.pictures import mean_shares, read_wins, score_pictures, to_rgb
 from tests.model.training.test_pairs import make_data
@@ -123,6 +123,30 @@ def test_a_checkpoint_of_other_students_is_refused(root, tmp_path):
         train(root, tmp_path / "run", tmp_path / "crops", 1, resume=True)
 
 
+def test_a_room_goes_on_with_its_own_settings_start_and_teacher(root, tmp_path):
+    out, cache = tmp_path / "run", tmp_path / "crops"
+    train(root, out, cache, 1)
+
+    def again(values, teacher, init):
+        return run_mutual(
+            MutualConfig.from_mapping(values), root, out, teacher=teacher, init=init, device=CPU,
+            cache=cache, resume=True,
+        )  # fmt: skip
+
+    other = {**settings(2), "distill": {"kd_weight": 50.0}}
+    with pytest.raises(InputError, match=r"distill\.kd_weight was 1000\.0 and is 50\.0"):
+        again(other, teacher_of(root), root / "baseline.pt")
+    torch.manual_seed(5)
+    net = build_baseline("compact")
+    save_checkpoint(tmp_path / "other.pt", {"state_dict": net.state_dict()})
+    with pytest.raises(InputError, match="its students started from other weights"):
+        again(settings(2), teacher_of(root), tmp_path / "other.pt")
+    with pytest.raises(InputError, match="it had another teacher"):
+        again(settings(2), NightTeacher(Gamma(), net), root / "baseline.pt")
+    again(settings(2), teacher_of(root), root / "baseline.pt")
+    assert load_checkpoint(out / "latest.pt")["step"] == 2
+
+
 def test_the_commands_teacher_and_student(root, tmp_path, capsys):
     config = tmp_path / "night.yaml"
     config.write_text(yaml.safe_dump(settings(1)))
@@ -154,6 +178,54 @@ def test_a_mistake_is_one_line_and_exit_code_2(root, tmp_path, capsys):
     assert "expected NAME:FRAME" in capsys.readouterr().err
     assert main(["train", "ablation", *common, *heat[:4], "--seeds", "1,1"]) == 2
     assert "different whole numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parts", ["backbone", "release", "upper"])
+def test_what_does_not_train_needs_weights(root, tmp_path, parts):
+    values = settings(1)
+    values["students"] = {"baseline": "alexnet", "losses": ["l2", "none"], "parts": parts}
+    config = MutualConfig.from_mapping(values)
+    with pytest.raises(ConfigError, match=f"students.parts is '{parts}' and no --init"):
+        check_start(config, None)
+    state = build_baseline("alexnet").state_dict()
+    backbone = {n: v for n, v in state.items() if n.startswith("backbone.")}
+    save_checkpoint(tmp_path / "backbone.pt", {"state_dict": backbone})
+    if parts == "upper":  # the layers that do not train are all there
+        check_start(config, tmp_path / "backbone.pt")
+    else:
+        with pytest.raises(ConfigError, match="a backbone alone"):
+            check_start(config, tmp_path / "backbone.pt")
+    save_checkpoint(tmp_path / "whole.pt", {"state_dict": state})
+    check_start(config, tmp_path / "whole.pt")
+
+
+def test_fresh_weights_are_refused_before_the_crops_are_cut(root, tmp_path):
+    values = {**settings(1), "sources": [{"kind": "sequences", "path": "nowhere"}]}
+    with pytest.raises(ConfigError, match="no --init"):
+        run_mutual(
+            MutualConfig.from_mapping(values), root, tmp_path / "run", teacher=teacher_of(root),
+            init=None, device=CPU,
+        )  # fmt: skip
+
+
+def test_a_room_of_one_and_a_teacher_that_is_another_are_refused(root, tmp_path, capsys):
+    config = tmp_path / "night.yaml"
+    config.write_text(yaml.safe_dump(settings(1)))
+    teacher = tmp_path / "teacher.pt"
+    common = ["--config", str(config), "--init", str(root / "baseline.pt")]
+    assert main(["train", "teacher", *common, "--out", str(teacher)]) == 0
+    other = {**settings(1), "teacher": {"enhancer": "clahe", "baseline": "compact"}}
+    config.write_text(yaml.safe_dump(other))
+    run = [*common, "--data", str(root), "--teacher", str(teacher), "--out", str(tmp_path / "run")]
+    for stage in (["mutual"], ["ablation", "--eval-data", str(root)]):
+        assert main(["train", *stage, *run]) == 2
+        assert "has enhancer 'gamma' and the config's" in capsys.readouterr().err
+    other["students"] = {**other["students"], "losses": ["spatial"]}
+    config.write_text(yaml.safe_dump(other))
+    for stage in (["mutual"], ["ablation", "--eval-data", str(root)]):
+        assert main(["train", *stage, *run]) == 2
+        assert "mlkd train student --student spatial" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_students_start_equal_from_fresh_weights():

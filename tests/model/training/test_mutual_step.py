@@ -109,6 +109,21 @@ def test_every_sample_has_one_winner_and_the_others_pay(room):
         assert (float(term.mutual.detach()) > 0) == (won < 3)
 
 
+def test_a_step_that_is_not_finite_changes_nothing_at_all(room):
+    config, students, teacher = room
+    batch = make_batch()
+    batch["deltas"][0, 0, 201] = float("nan")
+    before = [{n: v.clone() for n, v in s.net.state_dict().items()} for s in students]
+    averages = [{n: v.clone() for n, v in s.average.module.state_dict().items()} for s in students]
+    assert any(m.training for m in students[0].net.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert not room_step(students, teacher, batch, config, step=0).finite
+    for student, kept, averaged in zip(students, before, averages, strict=True):
+        for name, value in student.net.state_dict().items():
+            assert torch.equal(value, kept[name]), name
+        for name, value in student.average.module.state_dict().items():
+            assert torch.equal(value, averaged[name]), name
+
+
 def test_a_step_lowers_the_loss_of_the_same_batch(room):
     config, students, teacher = room
     batch = make_batch()

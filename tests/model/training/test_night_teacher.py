@@ -11,7 +11,7 @@ from model.enhance.darklighter import DarkLighter
 from model.enhance.enhancer import Enhancer, enhance_bgr
 from model.errors import ConfigError, ModelFileError
 from model.nets.baselines import build_baseline, run_pairs
-from model.training.checkpoint import save_checkpoint
+from model.training.checkpoint import load_checkpoint, save_checkpoint
 from model.training.night_teacher import NightTeacher, build_teacher, load_teacher, save_teacher
 
 
@@ -94,6 +94,12 @@ def test_it_is_written_and_read_as_one_file(net, pair, tmp_path):
         torch.testing.assert_close(a, b)
     with pytest.raises(ModelFileError, match="no teacher"):
         load_teacher(tmp_path / "net.pt")
+    whole = load_checkpoint(tmp_path / "teacher.pt")
+    for lost in ("enhancer_state", "baseline", "enhance_below_grey", "state_dict"):
+        part = {key: value for key, value in whole.items() if key != lost}
+        save_checkpoint(tmp_path / "part.pt", part)
+        with pytest.raises(ModelFileError, match="no teacher"):
+            load_teacher(tmp_path / "part.pt")
 
 
 def test_weights_of_another_baseline_are_refused(tmp_path):

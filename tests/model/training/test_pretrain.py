@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +16,7 @@ pytest.importorskip("efficientnet_lite_pytorch")
 from model.errors import ConfigError, InputError  # noqa: E402
 from model.nets.alexnet import FIRST_CENTRE_PX, STRIDE  # noqa: E402
 from model.nets.baselines import build_baseline  # noqa: E402
+from model.training import pretrain  # noqa: E402
 from model.training.checkpoint import load_checkpoint, take_over  # noqa: E402
 from model.training.config import TrainConfig  # noqa: E402
 from model.training.loop import TrainingError  # noqa: E402
@@ -137,3 +141,25 @@ def test_a_network_on_another_grid_is_refused(root: Path, tmp_path: Path) -> Non
     config = make_config(network="efficientnet_lite0")
     with pytest.raises(ConfigError, match="alexnet or compact"):
         run_pretraining(config, root, tmp_path, False, CPU, strict=False)
+
+
+def test_a_stopped_run_is_kept_and_goes_on_with_its_own_settings(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = pretrain._step
+
+    def interrupted(*args: Any) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return step(*args)
+
+    monkeypatch.setattr(pretrain, "_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(make_config(steps=3), root, tmp_path, False, CPU, strict=False)
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "latest.pt")["step"] == 1
+    other = make_config(steps=2)
+    other = replace(other, optim=replace(other.optim, lr=0.5))
+    with pytest.raises(InputError, match=r"optim\.lr was"):
+        run_pretraining(other, root, tmp_path, True, CPU, strict=False)
+    run_pretraining(make_config(steps=2), root, tmp_path, True, CPU, strict=False)
+    assert load_checkpoint(tmp_path / "latest.pt")["step"] == 2

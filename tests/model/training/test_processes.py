@@ -45,7 +45,7 @@ def run_by_two(*program: str) -> None:
 
 RUNS = """
 import time, torch, torch.distributed as dist
-from model.training.loop import join_team
+from model.training.team import join_team
 cpu = torch.device("cpu")
 with join_team(cpu) as outer:
     for _ in range(3):
