@@ -18,9 +18,16 @@ from model.enhance.media import IMAGE_SUFFIXES, read_image
 from model.enhance.zero_reference import Weights, zero_reference_loss
 from model.errors import ConfigError, InputError
 from model.geometry import Image
-from model.training.checkpoint import load_checkpoint, load_into, save_checkpoint
+from model.training.checkpoint import (
+    load_checkpoint,
+    load_into,
+    load_optimizer,
+    require_keys,
+    save_checkpoint,
+)
 from model.training.config import RunConfig
 from model.training.loop import TrainingError
+from model.training.resume import check_same_settings, stop_between_steps
 from model.training.runs import Clock, RunLog, Stretch, cut_log, make_loader, seed_everything
 from model.training.sources import DataReport
 
@@ -197,14 +204,18 @@ def _train(
     saved_s, finite = 0.0, True
     damaged: set[Path] = set()
     try:
-        for batch in tqdm(loader, initial=first, total=config.steps, unit="step"):
-            damaged |= dataset.damaged(batch)
-            values = enhancer_step(state.net, state.optimizer, batch["image"].to(device), weights)
-            state.step += 1
-            log.write(state.step, values)
-            if clock.elapsed_s() - saved_s > _CHECKPOINT_S:
-                _save(state, latest)
-                saved_s = clock.elapsed_s()
+        with stop_between_steps() as stop:
+            for batch in tqdm(loader, initial=first, total=config.steps, unit="step"):
+                if stop.asked:
+                    raise KeyboardInterrupt
+                damaged |= dataset.damaged(batch)
+                dark = batch["image"].to(device)
+                values = enhancer_step(state.net, state.optimizer, dark, weights)
+                state.step += 1
+                log.write(state.step, values)
+                if clock.elapsed_s() - saved_s > _CHECKPOINT_S:
+                    _save(state, latest)
+                    saved_s = clock.elapsed_s()
     except TrainingError:
         finite = False
         raise
@@ -264,33 +275,14 @@ def _restore(state: _State, path: Path) -> None:
             without settings (older ones) are taken as they are.
     """
     content = load_checkpoint(path)
-    kinds = {"state_dict": dict, "optimizer": dict, "step": int}
-    absent = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
-    if content.get("kind") != _KIND or absent:
-        lacks = f" (without {', '.join(absent)})" if absent else ""
-        raise InputError(
-            f"{path} is no checkpoint of an enhancer's run{lacks}: choose another --out"
-        )
-    _compare_settings(state.config, content.get("config"), path)
+    problem = f"{path} is no checkpoint of an enhancer's run"
+    if content.get("kind") != _KIND:
+        raise InputError(f"{problem}: choose another --out")
+    require_keys(content, ("state_dict", "optimizer", "step"), problem)
+    saved, now = content.get("config"), asdict(state.config)
+    if isinstance(saved, dict):
+        kept = [name for name in _KEPT if name in saved]
+        check_same_settings({n: saved[n] for n in kept}, {n: now[n] for n in kept}, path, None)
     load_into(state.net, content["state_dict"], str(path))
-    try:
-        state.optimizer.load_state_dict(content["optimizer"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} holds no optimizer that fits ({error}): choose another --out"
-        ) from error
-    state.step = content["step"]
-
-
-def _compare_settings(config: EnhancerConfig, stored: object, path: Path) -> None:
-    if not isinstance(stored, dict):
-        return
-    wanted = asdict(config)
-    other = [name for name in _KEPT if name in stored and stored[name] != wanted[name]]
-    if other:
-        before = ", ".join(f"{name} {stored[name]}" for name in other)
-        now = ", ".join(f"{name} {wanted[name]}" for name in other)
-        raise InputError(
-            f"{path} was trained with {before}, not {now}: resume with the same settings or "
-            "choose another --out"
-        )
+    load_optimizer(state.optimizer, content["optimizer"], str(path))
+    state.step = int(content["step"])

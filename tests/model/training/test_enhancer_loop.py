@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import cv2
 import numpy as np
@@ -167,6 +169,17 @@ def test_an_interrupted_run_goes_on_where_it_was(images, tmp_path, monkeypatch):
         torch.testing.assert_close(weight, b[name], rtol=1e-3, atol=1e-5)
 
 
+def test_ctrl_c_ends_a_run_after_its_step(images, tmp_path, monkeypatch):
+    def step(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return enhancer_step(*arguments)
+
+    monkeypatch.setattr(enhancer_loop, "enhancer_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train_enhancer(small(4), images, tmp_path / "run", CPU)
+    assert load_checkpoint(tmp_path / "run" / "latest.pt")["step"] == 1
+
+
 def test_a_run_that_is_stopped_before_its_first_step_leaves_no_checkpoint(
     images, tmp_path, monkeypatch
 ):
@@ -201,11 +214,11 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"optimizer": None}, r"without optimizer\)"),
-        ({"optimizer": None, "step": None}, r"without optimizer, step\)"),
-        ({"step": "2"}, "without step"),
-        ({"optimizer": {"state": {}, "param_groups": []}}, "no optimizer that fits"),
-        ({"optimizer": {}}, "no optimizer that fits"),
+        ({"optimizer": None}, r"optimizer is missing"),
+        ({"step": None}, r"step is missing"),
+        ({"state_dict": None}, r"state_dict is missing"),
+        ({"optimizer": {"state": {}, "param_groups": []}}, "optimiser's state does not fit"),
+        ({"optimizer": {}}, "optimiser's state does not fit"),
         ({"kind": "backbone"}, "is no checkpoint of an enhancer's run:"),
     ],
 )
@@ -221,7 +234,7 @@ def test_a_checkpoint_that_cannot_be_resumed_is_named(images, tmp_path, change, 
 def test_resuming_with_other_settings_is_refused(images, tmp_path):
     latest = train_enhancer(small(2), images, tmp_path / "run", CPU)
     other = EnhancerConfig(steps=4, batch=2, size_px=48, lr=1e-4)
-    named = r"trained with size_px 32, lr 0\.002, not size_px 48, lr 0\.0001: resume"
+    named = r"other settings: lr was 0\.002 and is 0\.0001; size_px was 32 and is 48: go on"
     with pytest.raises(InputError, match=named):
         train_enhancer(other, images, tmp_path / "run", CPU, resume=True)
     content = load_checkpoint(latest)
