@@ -28,8 +28,9 @@ from model.training.checkpoint import (
 from model.training.config import RunConfig
 from model.training.loop import TrainingError
 from model.training.resume import check_same_settings, stop_between_steps
-from model.training.runs import Clock, RunLog, Stretch, cut_log, make_loader, seed_everything
+from model.training.runs import Clock, RunLog, Stretch, make_loader, seed_everything
 from model.training.sources import DataReport
+from model.training.team import refuse_team
 
 _CLIP = 0.1
 _CHECKPOINT_S = 300.0
@@ -169,6 +170,7 @@ def train_enhancer(
             checkpoint is damaged or of other settings.
         TrainingError: the loss or its gradient is not finite.
     """
+    refuse_team("mlkd train enhancer")
     latest = out / "latest.pt"
     if latest.exists() and not resume:
         raise InputError(f"{latest} exists: continue with --resume or choose another --out")
@@ -199,8 +201,7 @@ def _train(
     config, first, clock = state.config, state.step, Clock()
     run = RunConfig(batch=config.batch, workers=config.workers)
     loader = make_loader(dataset, Stretch(first, config.steps, config.batch), run)
-    cut_log(latest.parent / "log.jsonl", first)
-    log = RunLog(latest.parent)
+    log = RunLog(latest.parent, first)
     saved_s, finite = 0.0, True
     damaged: set[Path] = set()
     try:

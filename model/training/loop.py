@@ -45,7 +45,6 @@ from model.training.runs import (
     RunLog,
     Stretch,
     autocast,
-    cut_log,
     make_loader,
     seed_everything,
 )
@@ -148,9 +147,7 @@ def _train(
     stretch = Stretch(state.step, config.optim.steps, config.run.batch, team.rank, team.world)
     loader = make_loader(dataset, stretch, config.run)
     total = config.optim.steps if config.optim.max_hours == 0 else None
-    if team.rank == 0:
-        cut_log(latest.parent / "log.jsonl", state.step)
-    log = RunLog(latest.parent) if team.rank == 0 else None
+    log = RunLog(latest.parent, state.step) if team.rank == 0 else None
     bar = tqdm(loader, initial=state.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []
     set_training_mode(state.net, config.optim.statistics)

@@ -39,7 +39,7 @@ from model.training.resume import (
     saved_settings,
     stop_between_steps,
 )
-from model.training.runs import Clock, Stretch, cut_log, make_loader, seed_everything
+from model.training.runs import Clock, Stretch, make_loader, seed_everything
 from model.training.sources import DataReport
 from model.training.store import build_store
 from model.training.students import Student, make_student
@@ -266,10 +266,7 @@ def _train(
     schedule, clock = Schedule(settings.optim), Clock(room.elapsed_s)
     stretch = Stretch(room.step, settings.optim.steps, settings.run.batch, team.rank, team.world)
     total = settings.optim.steps if settings.optim.max_hours == 0 else None
-    if team.rank == 0:
-        for name in ("log.jsonl", "wins.jsonl"):
-            cut_log(out / name, room.step)
-    log = PictureLog(out) if team.rank == 0 else None
+    log = PictureLog(out, room.step) if team.rank == 0 else None
     loader = make_loader(dataset, stretch, settings.run)
     bar = tqdm(loader, initial=room.step, total=total, disable=team.rank != 0, unit="step")
     saved_s, recent = clock.elapsed_s(), []

@@ -11,7 +11,7 @@ import torch
 from model.nets.outputs import PairOutputs
 from model.training.mutual import score_margins
 from model.training.night_teacher import NightTeacher
-from model.training.runs import RunLog
+from model.training.runs import RunLog, cut_log
 
 _SHOWN = 4
 """Pairs of a batch that are drawn."""
@@ -20,9 +20,11 @@ _SHOWN = 4
 class PictureLog(RunLog):
     """Adds wins (`wins.jsonl` and scalars) and pictures to the numbers of a run."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, last_step: int) -> None:
+        """Open the log; arguments as in `RunLog`."""
+        super().__init__(folder, last_step)
         self._wins = folder / "wins.jsonl"
+        cut_log(self._wins, last_step)
 
     def wins(self, step: int, wins: Mapping[str, int]) -> None:
         """Log the samples that each student won in the epoch that ends at `step`."""

@@ -40,7 +40,6 @@ from model.training.runs import (
     RunLog,
     Stretch,
     autocast,
-    cut_log,
     make_loader,
     seed_everything,
 )
@@ -165,8 +164,7 @@ def run_pretraining(
     else:
         crops = np.stack([dataset[n]["day"] for n in range(_CALIBRATION_CROPS)])
         teacher.calibrate(_to_input(torch.from_numpy(crops), device))
-    cut_log(out / "log.jsonl", state.step)
-    log = RunLog(out)
+    log = RunLog(out, state.step)
     try:
         with stop_between_steps() as stop:
             _train(state, dataset, config, latest, log, device, stop)

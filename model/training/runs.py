@@ -84,11 +84,19 @@ def _single_thread(_worker: int) -> None:
 class RunLog:
     """Numbers of a run: TensorBoard events and one JSON line an entry (`log.jsonl`)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, last_step: int) -> None:
+        """Open the log of a run that goes on after `last_step`; later entries are dropped.
+
+        Args:
+            folder: of the run; made if absent.
+            last_step: the checkpoint's, 0 for a new run.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._events = SummaryWriter(str(folder / "tensorboard"))
+        cut_log(folder / "log.jsonl", last_step)
+        # TensorBoard leaves out older events from this step on.
+        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=last_step + 1)
         self._lines = (folder / "log.jsonl").open("a", encoding="utf-8")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from model.training.runs import cut_log
+from model.training.runs import RunLog, cut_log
 
 
 def entries(*steps: int) -> str:
@@ -47,3 +47,20 @@ def test_a_last_line_without_its_end_stays_apart_from_the_next(tmp_path: Path) -
     path.write_text(entries(1, 2).rstrip())
     cut_log(path, 2)
     assert path.read_text() == entries(1, 2)
+
+
+def test_steps_that_are_taken_again_stand_once_in_every_log(tmp_path: Path) -> None:
+    pytest.importorskip("torch.utils.tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for last_step, value in ((0, 0.5), (2, 0.25)):  # killed at step 4, its checkpoint was of step 2
+        log = RunLog(tmp_path, last_step)
+        for step in range(last_step + 1, 5):
+            log.write(step, {"loss": value})
+        log.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("loss")]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert shown == [(line["step"], line["loss"]) for line in lines]
+    assert shown == [(1, 0.5), (2, 0.5), (3, 0.25), (4, 0.25)]
