@@ -118,7 +118,8 @@ def observe(servo: Servo, seen: Sighting, config: FollowConfig) -> Servo:
     yaw, said_yaw = _camera_deg(servo, seen.captured_ns, telemetry.yaw_deg, 0, config)
     pitch, said_pitch = _camera_deg(servo, seen.captured_ns, telemetry.gimbal_pitch_deg, 1, config)
     fov = _finite(telemetry.horizontal_fov_deg)
-    fov = config.fov_deg if fov is None or not 0 < fov < 180 else fov
+    # No camera sees less than a degree, or half of all around: such a report is none.
+    fov = config.fov_deg if fov is None or not 1.0 <= fov <= 179.0 else fov
     box = seen.box
     turn, elevation = bearing_deg(box.cx, box.cy, seen.width_px, seen.height_px, fov, pitch)
     size = 0.5 * math.log(max(box.area, 1.0)) - math.log(seen.width_px)

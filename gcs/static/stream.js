@@ -2,6 +2,7 @@
 
 const FIRST_DELAY_MS = 500;
 const LAST_DELAY_MS = 5000;
+const SILENCE_MS = 3000;
 
 export function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
@@ -16,23 +17,39 @@ export class Stream {
     this.onLink = onLink;
     this.delay = FIRST_DELAY_MS;
     this.socket = null;
+    this.heard = 0;
+    setInterval(() => this.watch(), 500);
   }
 
   open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}/api/video`);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
+    socket.onopen = () => this.onLink(true, "");
+    socket.onmessage = (event) => {
+      this.heard = performance.now();
       this.delay = FIRST_DELAY_MS;
-      this.onLink(true, "");
+      this.take(socket, event.data);
     };
-    socket.onmessage = (event) => this.take(socket, event.data);
-    socket.onclose = (event) => {
-      this.onLink(false, event.reason);
-      setTimeout(() => this.open(), this.delay);
-      this.delay = Math.min(2 * this.delay, LAST_DELAY_MS);
-    };
+    socket.onclose = (event) => this.lose(socket, event.reason);
     this.socket = socket;
+    this.heard = performance.now();
+  }
+
+  // The station speaks every second, video or not. A host that lost its power closes nothing: the
+  // browser would wait for minutes.
+  watch() {
+    if (this.socket && performance.now() - this.heard > SILENCE_MS) this.lose(this.socket, "");
+  }
+
+  lose(socket, reason) {
+    if (this.socket !== socket) return;
+    this.socket = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.onLink(false, reason);
+    setTimeout(() => this.open(), this.delay);
+    this.delay = Math.min(2 * this.delay, LAST_DELAY_MS);
   }
 
   async take(socket, buffer) {
@@ -42,7 +59,7 @@ export class Stream {
       const bitmap = jpeg.length
         ? await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }))
         : null;
-      this.onMessage(header, bitmap, received);
+      if (socket === this.socket) this.onMessage(header, bitmap, received);
     } finally {
       // Without an answer no further picture comes, so a damaged one is answered too.
       if (socket.readyState === WebSocket.OPEN) {

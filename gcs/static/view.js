@@ -59,7 +59,9 @@ export class View {
     if (!place || !this.bitmap) return;
     ink.drawImage(this.bitmap, place.x, place.y, place.w, place.h);
     const { header } = this;
-    if (header.box && !this.hidden && !this.frozen) this.drawTarget(place, header);
+    // A track may end while the picture stays: a box of nobody is not drawn over it.
+    const tracked = header.box && header.state !== "IDLE";
+    if (tracked && !this.hidden && !this.frozen) this.drawTarget(place, header);
     if (this.drag) this.drawDrag(place, this.drag);
     else if (this.pending) this.drawDrag(place, this.pending);
   }
