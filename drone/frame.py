@@ -51,6 +51,8 @@ class Frame:
         telemetry: the vehicle's state near the capture.
         arrived_ns: the host's monotonic clock at arrival, where that is another time than the
             capture; it tells a picture that lay unread from one that was long on its way.
+        damaged: the decoder says that parts of the picture are wrong or old: it is shown and
+            recorded, but nothing is tracked or steered by it.
     """
 
     number: int
@@ -60,3 +62,4 @@ class Frame:
     truth: dict[str, TruthBox | None] = field(default_factory=dict)
     telemetry: Telemetry = field(default_factory=Telemetry)
     arrived_ns: int | None = None
+    damaged: bool = False

@@ -271,8 +271,6 @@ class OlympeSource:
         info = picture.frame.info()
         if not info:
             return None
-        if info.get("has_errors"):
-            self.pictures_with_errors += 1
         source_ns = source_time_ns(info)
         captured_ns = self._source_clock.captured_ns(source_ns, picture.arrived_ns)
         playing_s = (picture.arrived_ns - slot.opened_ns) / 1e9
@@ -282,6 +280,8 @@ class OlympeSource:
         if picture.frame.as_ndarray() is None:
             self.pictures_with_errors += 1
             return None
+        damaged = bool(info.get("has_errors") or info.get("is_silent"))
+        self.pictures_with_errors += damaged
         _, vmeta = picture.frame.vmeta()
         return Frame(
             number=picture.number,
@@ -290,6 +290,7 @@ class OlympeSource:
             source_ns=source_ns,
             telemetry=merged(self._known(), telemetry_of_vmeta(vmeta)),
             arrived_ns=picture.arrived_ns,
+            damaged=damaged,
         )
 
     def _known(self) -> Telemetry:

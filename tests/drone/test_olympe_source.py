@@ -141,6 +141,18 @@ def test_a_backlog_shows_in_the_capture_and_ends_with_its_session(url: str) -> N
         assert age_ms(source, 400) == 0
 
 
+@pytest.mark.parametrize("flag", ["has_errors", "is_silent"])
+def test_a_broken_picture_is_shown_and_marked(url: str, flag: str) -> None:
+    sdk = VideoSdk()
+    with playing(sdk, url, timing=VideoTiming(silence_s=30.0, broken_s=0.0)) as source:
+        for marked in (False, True):
+            give(sdk, picture(**{flag: marked}))
+            frame = source.read(1.0)
+            assert frame is not None
+            assert frame.damaged is marked
+        assert source.pictures_with_errors == 1
+
+
 def test_a_silent_player_is_replaced_and_numbers_go_on(url: str) -> None:
     sdk = VideoSdk()
     with playing(sdk, url, timing=FAST) as source:
