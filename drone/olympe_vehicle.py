@@ -66,6 +66,7 @@ class OlympeVehicle:
         self._gimbal_ns = 0
         self._gimbal_zeros = GIMBAL_ZEROS
         self._gimbal_unsure = False
+        self._gimbal_moved = False
 
     @property
     def full_scale(self) -> FullScale:
@@ -177,8 +178,11 @@ class OlympeVehicle:
     def _notice(self) -> None:
         """Take note of what happened to the connection and to the sticks."""
         if self.link.session != self._session:
-            # Whoever commanded before may have died while the gimbal turned, and it turns for ever.
-            self._gimbal_unsure = not self._through_controller
+            # Whoever commanded before may have died while the gimbal turned, and it turns for ever;
+            # our own zeros may not have come through. Behind a controller its pilot may turn it.
+            if not self._through_controller or self._gimbal_moved:
+                self._gimbal_unsure, self._gimbal_zeros = True, 0
+            self._gimbal_moved = False
         if self.link.session != self._session or self.link.state is not LinkState.CONNECTED:
             self._session = self.link.session
             self._taken = self._confirmed = False
@@ -234,6 +238,7 @@ class OlympeVehicle:
         )
         self._gimbal_zeros = 0 if speed else self._gimbal_zeros + 1
         self._gimbal, self._gimbal_ns = speed, self._clock()
+        self._gimbal_moved = self._gimbal_moved or bool(speed)
         self._gimbal_unsure = False
 
 
