@@ -48,6 +48,7 @@ class FakeSender:
         self.alive, self.age_s = True, 0.01
         self.sent: list[RateCommand] = []
         self.neutrals = self.closed = 0
+        self.grace_s: float | None = None
 
     @property
     def status(self) -> SenderStatus:
@@ -65,6 +66,7 @@ class FakeSender:
 
     def close(self, grace_s: float = 2.0) -> None:
         self.closed += 1
+        self.grace_s = grace_s
 
 
 class Bench:
@@ -153,7 +155,7 @@ def test_the_pilots_hand_on_the_sticks_is_told_once(benches: Callable[..., Bench
     assert not bench.overruled.wait(0.3)
 
 
-@pytest.mark.parametrize("end", ["dead", "silent"])
+@pytest.mark.parametrize("end", ["dead", "silent", "given up"])
 def test_a_sender_that_is_gone_is_replaced(benches: Callable[..., Bench], end: str) -> None:
     first, second = FakeSender(), FakeSender()
     bench = benches(first, second)
@@ -161,12 +163,15 @@ def test_a_sender_that_is_gone_is_replaced(benches: Callable[..., Bench], end: s
     first.said = report(overrules=4)
     if end == "dead":
         first.alive = False
+    elif end == "given up":
+        first.said = {**report(), "state": "CLOSED"}
     else:
         first.age_s = 60.0
     wait_until(lambda: first.closed and len(bench.made) == 2 and bench.vehicle.connected)
     bench.vehicle.send(RateCommand())
     assert len(second.sent) == 1
     assert "interrupted" in bench.lines[1]
+    assert first.grace_s == 0.0, "nothing that it could still send arrives"
 
 
 def test_closing_ends_the_process(benches: Callable[..., Bench]) -> None:
@@ -176,6 +181,7 @@ def test_closing_ends_the_process(benches: Callable[..., Bench]) -> None:
     bench.vehicle.close()
     bench.vehicle.close()
     assert sender.closed == 1
+    assert sender.grace_s > 0, "its zeros are waited for"
     with pytest.raises(ControlError):
         bench.vehicle.send(RateCommand())
 
