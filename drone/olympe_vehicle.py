@@ -124,10 +124,20 @@ class OlympeVehicle:
                 logger.warning("release: %s", error)
 
     def release_if_idle(self) -> None:
-        """Give the sticks back when no command went out for half a second."""
+        """Give the sticks back when no command went out for half a second.
+
+        Where they are back already, the gimbal's zeros are said to their end.
+        """
         with self._lock:
             if self._clock() - self._written_ns > IDLE_RELEASE_S * 1e9:
                 self.release()
+            self._notice()
+            if self._taken or self.link.state is not LinkState.CONNECTED:
+                return
+            try:
+                self._renew_gimbal(0.0)
+            except ControlError as error:
+                logger.warning("the gimbal's zeros: %s", error)
 
     def zoom(self, level: float) -> None:
         """Set the zoom level, 1 (none) up to what the camera offers.
