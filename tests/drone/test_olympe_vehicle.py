@@ -92,6 +92,18 @@ def test_sticks_are_taken_once_and_given_back_after_the_zeros(make: Make) -> Non
     assert yaws(drone)[-1] == 0
 
 
+def test_sticks_are_forgotten_with_their_connection_and_taken_again(make: Make) -> None:
+    vehicle, drone, _ = make(0x0918)
+    vehicle.write(YAW)
+    assert vehicle.holds_sticks
+    drone.connected = False
+    again = reconnected(vehicle)
+    vehicle.report()
+    assert not vehicle.holds_sticks
+    vehicle.write(YAW)
+    assert [args["source"] for args in again.take(PILOTING_SOURCE)] == ["Controller"]
+
+
 def test_a_gimbal_that_somebody_left_turning_is_stopped(make: Make) -> None:
     vehicle, drone, clock = make()
     for _ in range(40):
