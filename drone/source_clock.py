@@ -16,9 +16,9 @@ class SourceClock:
     part of the way that every picture takes cannot be seen: the fastest one counts as taken when
     it arrived, and a backlog that is there from the first picture on shows only once it shrinks.
 
-    Where the source's clock was set, stands still or says nothing, the lateness of the picture
-    before is kept: a backlog does not end with that. A picture is never taken after its arrival,
-    and never before the one before it.
+    Where the source's clock was set or says nothing, the lateness of the picture before is kept: a
+    backlog does not end with that. One time again and again is one picture that grows old. A
+    picture is never taken after its arrival, and never before the one before it.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class SourceClock:
             offset_ns = arrived_ns - source_ns
             if self._base_ns is None:
                 self._base_ns = offset_ns
-            elif source_ns <= self._source_ns or offset_ns < self._base_ns - JUMP_NS:
+            elif source_ns < self._source_ns or offset_ns < self._base_ns - JUMP_NS:
                 self._base_ns = offset_ns - self._late_ns
             else:
                 risen_ns = self._base_ns + (arrived_ns - self._arrived_ns) // RISE
