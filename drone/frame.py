@@ -43,11 +43,16 @@ class Frame:
     Attributes:
         number: counts from 0 over everything that the source captured; gaps are frames dropped.
         image: (H, W, 3) BGR uint8; never written to after it was published.
-        captured_ns: the host's monotonic clock at capture (at arrival for a network source).
+        captured_ns: the host's monotonic clock at capture. A network source without a clock gives
+            the arrival; with one, the constant part of the way from the camera is missing.
         source_ns: the source's own clock, None where it has none.
         truth: box of every annotated target by name, where ground truth exists; a target that is
             absent or hidden maps to None.
         telemetry: the vehicle's state near the capture.
+        arrived_ns: the host's monotonic clock at arrival, where that is another time than the
+            capture; it tells a picture that lay unread from one that was long on its way.
+        damaged: the decoder says that parts of the picture are wrong or old: it is shown and
+            recorded, but nothing is tracked or steered by it.
     """
 
     number: int
@@ -56,3 +61,5 @@ class Frame:
     source_ns: int | None = None
     truth: dict[str, TruthBox | None] = field(default_factory=dict)
     telemetry: Telemetry = field(default_factory=Telemetry)
+    arrived_ns: int | None = None
+    damaged: bool = False

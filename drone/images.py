@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from pathlib import Path
@@ -10,8 +11,10 @@ import cv2
 import numpy as np
 
 from drone.errors import SourceError
-from drone.frame import Frame, TruthBox
+from drone.frame import Frame, Pixels, TruthBox
 from drone.truth_file import truth_beside, truth_of
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -24,9 +27,17 @@ class ImageFolderSource:
 
     live = False
 
-    def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is read before `open`."""
+    def __init__(self, folder: Path, *, skip_damaged: bool = False) -> None:
+        """Name the folder; nothing is read before `open`.
+
+        Args:
+            folder: holds the pictures.
+            skip_damaged: step over a picture that cannot be decoded, naming it once in the log,
+                where one answer a picture is not needed.
+        """
         self._folder = folder
+        self._skip_damaged = skip_damaged
+        self._damaged: set[Path] = set()
         self._files: list[Path] = []
         self._truth: list[TruthBox | None] = []
         self._next = 0
@@ -35,6 +46,11 @@ class ImageFolderSource:
     def name(self) -> str:
         """The folder's path."""
         return str(self._folder)
+
+    @property
+    def damaged(self) -> int:
+        """Pictures that were stepped over, each counted once."""
+        return len(self._damaged)
 
     @property
     def frame_count(self) -> int:
@@ -67,30 +83,47 @@ class ImageFolderSource:
         """Give the next picture; None after the last. `timeout_s` plays no part: disks answer.
 
         Raises:
-            SourceError: a picture is damaged; the next read goes on with the one after it.
+            SourceError: a picture is damaged and not to be skipped, and the next read goes on with
+                the one after it; or no picture of the folder can be decoded.
         """
-        if self._next >= len(self._files):
-            return None
-        number = self._next
-        path = self._files[number]
-        self._next += 1
-        captured_ns = time.monotonic_ns()
-        data = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
-            raise SourceError(
-                f"{path}: cannot be decoded as a picture; mend or remove it from the folder"
-            )
-        return Frame(
-            number=number,
-            image=np.ascontiguousarray(image, np.uint8),
-            captured_ns=captured_ns,
-            truth=truth_of(self._truth, number),
-        )
+        while self._next < len(self._files):
+            number = self._next
+            path = self._files[number]
+            self._next += 1
+            captured_ns = time.monotonic_ns()
+            image = _decoded(path)
+            if image is not None:
+                return Frame(
+                    number=number,
+                    image=image,
+                    captured_ns=captured_ns,
+                    truth=truth_of(self._truth, number),
+                )
+            self._note_damaged(path)
+        if self._files and self._damaged.issuperset(self._files):
+            raise SourceError(f"{self._folder}: no picture in this folder can be decoded")
+        return None
+
+    def _note_damaged(self, path: Path) -> None:
+        reason = f"{path}: cannot be decoded as a picture"
+        if not self._skip_damaged:
+            raise SourceError(f"{reason}; mend or remove it from the folder")
+        if path not in self._damaged:
+            logger.warning("%s; it is stepped over", reason)
+        self._damaged.add(path)
 
     def close(self) -> None:
         """Forget the list of pictures."""
         self._files, self._truth, self._next = [], [], 0
+
+
+def _decoded(path: Path) -> Pixels | None:
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    return None if image is None else np.ascontiguousarray(image, np.uint8)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

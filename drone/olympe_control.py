@@ -13,13 +13,19 @@ from drone.olympe_vehicle import OlympeVehicle
 from drone.sender_core import Sender, SenderConfig, give, tick
 
 CLOSING_ZEROS = 5
+URGENT_ZEROS = 3
+"""After `neutral`, when nobody says more, so many zeros go out before the sticks go back."""
+LAST_ZEROS = 7
+"""The same after a neutral command: it is renewed with each picture, or it was the last one."""
 
 
 class OlympeControl:
     """A `VehicleControl` in this process: a thread of its own sends at a fixed rate.
 
     It looks at the age of the newest command at every tick; who calls `send` may hang or die and
-    the drone gets explicit zeros. For a sender that outlives this process see `drone.sender`.
+    the drone gets explicit zeros. Neutral that nobody renews is the end of the commands: the
+    sticks go back to the pilot after a few zeros, 0.1 to 0.3 s later. For a sender that outlives
+    this process see `drone.sender`.
     """
 
     def __init__(
@@ -35,6 +41,7 @@ class OlympeControl:
         self._changed = threading.Condition()
         self._sender = Sender()
         self._urgent = False
+        self._zeros_left: int | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
         self.sent = self.failures = 0
@@ -55,7 +62,7 @@ class OlympeControl:
         if self._thread is not None:
             raise ControlError("the control is open already")
         self._closing = False
-        self._sender = Sender()
+        self._sender, self._zeros_left = Sender(), None
         self._thread = threading.Thread(target=self._run, name="olympe-control", daemon=True)
         self._thread.start()
 
@@ -71,6 +78,7 @@ class OlympeControl:
             raise ControlError(f"{self._vehicle.link.ip}: not connected")
         with self._changed:
             self._sender = give(self._sender, command, self._config)
+            self._zeros_left = LAST_ZEROS if self._sender.command.is_neutral else None
             self._urgent = True
             self._changed.notify()
 
@@ -80,6 +88,7 @@ class OlympeControl:
             if self._sender.started:
                 now = RateCommand(issued_ns=self._clock())
                 self._sender = give(self._sender, now, self._config)
+                self._zeros_left = URGENT_ZEROS
                 self._urgent = True
                 self._changed.notify()
 
@@ -101,6 +110,7 @@ class OlympeControl:
                         self._changed.wait(period_s)
                     self._urgent = False
                     if self._closing:
+                        self._zeros_left = None
                         break
                     self._sender, _, command = tick(self._sender, self._clock(), self._config)
                 self._put(command)
@@ -117,7 +127,20 @@ class OlympeControl:
                 return
             self._vehicle.write(command)
             self.sent += 1
+            if self._is_last(command):
+                self._vehicle.release()
         except Exception as error:
             # The next tick tries again; a dead sender would leave the drone without its zeros.
             self.failures += 1
             self.last_error = f"{type(error).__name__}: {error}"
+
+    def _is_last(self, command: RateCommand) -> bool:
+        """Count a command that went out; true for the last of the zeros that nobody renewed."""
+        with self._changed:
+            if self._zeros_left is None or not command.is_neutral:
+                return False
+            self._zeros_left -= 1
+            if self._zeros_left > 0:
+                return False
+            self._sender, self._zeros_left = Sender(), None
+        return True

@@ -215,11 +215,12 @@ class OlympeLink:
                 try:
                     self._session(first, stop)
                     backoff.reset()
-                except (ControlError, MissingExtraError) as error:
-                    self.last_error = str(error)
+                except Exception as error:
+                    told = self._told(error)
+                    self.last_error = str(told)
                     # Nobody there, or the wrong model: the user has to act, not to wait.
                     if not first.done.is_set() and self.state is not LinkState.WAITING:
-                        first.error = error
+                        first.error = told
                         return
                 if stop.is_set():
                     return
@@ -227,14 +228,19 @@ class OlympeLink:
                 pause_s = backoff.next_s()
                 logger.warning("%s: %s; again in %.1f s", self.ip, self.last_error, pause_s)
                 stop.wait(pause_s)
-        except Exception as error:
-            self.last_error = f"the connecting thread died: {error!r}"
-            first.error = ControlError(f"{self.ip}: {self.last_error}")
-            logger.exception("%s: the connecting thread died", self.ip)
         finally:
             self._discard_refused()
             self.state = LinkState.CLOSED
+            if self._thread is threading.current_thread():
+                self._thread = None
             first.done.set()
+
+    def _told(self, error: Exception) -> Exception:
+        """What to tell of a session's end; one of the SDK's own errors is a lost connection."""
+        if isinstance(error, (ControlError, MissingExtraError)):
+            return error
+        logger.warning("%s: the connection failed", self.ip, exc_info=error)
+        return ControlError(f"the connection to {self.ip} failed: {error!r}")
 
     def _session(self, first: FirstAttempt, stop: threading.Event) -> None:
         """Connect once, and return when the connection ended."""
@@ -252,8 +258,7 @@ class OlympeLink:
         finally:
             self._drone = None
             self._store.clear()
-            drone.disconnect()
-            drone.destroy()
+            self._let_go(drone)
 
     def _connect(self, sdk: Sdk, model: OlympeModel) -> SdkDrone:
         """Make a connection, with the object that was refused before where there is one.
@@ -272,14 +277,23 @@ class OlympeLink:
         if getattr(drone.connection_state, "name", "") == "Created":
             self._refused = (model, drone)
         else:
-            drone.disconnect()
-            drone.destroy()
+            self._let_go(drone)
         raise ControlError(f"{model.name} at {self.ip} refused the connection")
 
     def _discard_refused(self) -> None:
         refused, self._refused = self._refused, None
         if refused is not None:
-            refused[1].destroy()
+            self._free(refused[1].destroy)
+
+    def _let_go(self, drone: SdkDrone) -> None:
+        self._free(drone.disconnect)
+        self._free(drone.destroy)
+
+    def _free(self, end: Callable[[], object]) -> None:
+        try:
+            end()
+        except Exception:
+            logger.warning("%s: the SDK does not let go", self.ip, exc_info=True)
 
     def _serve(self, drone: SdkDrone, first: FirstAttempt, stop: threading.Event) -> None:
         subscriptions = self._subscribe(drone)

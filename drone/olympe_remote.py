@@ -12,14 +12,14 @@ from drone.frame import Telemetry
 from drone.olympe_command import PilotingLimits
 from drone.olympe_link import Backoff, LinkState
 from drone.olympe_vehicle import telemetry_of_report
-from drone.sender import SenderProcess
+from drone.sender import SenderProcess, SenderStatus
 from drone.watch import Watch
 from model.errors import MlkdError
 
 OPEN_S = 30.0
 """The sender's process imports the SDK and connects; a busy laptop needs most of this."""
 SILENT_S = 2.0
-"""A sender process that was not heard of for this long is replaced."""
+"""A sender process that was not heard of for this long is killed and replaced."""
 CLOSE_S = 2.0
 LINK = "drone.olympe_vehicle:open_vehicle"
 
@@ -120,16 +120,26 @@ class RemoteVehicle:
             self._connect()
             return
         status = sender.status
-        deaf = status.beat_age_s is not None and status.beat_age_s > SILENT_S
-        silent = status.beat_age_s is None and self._clock() - self._opened_s > SILENT_S
-        if not status.alive or deaf or silent:
-            self._drop("the sender process does not answer")
+        reason = self._fault(status)
+        if reason is not None:
+            # Nothing that it could still send reaches the drone: it is not waited for.
+            self._drop(reason, grace_s=0.0)
             self._told(f"commands to {self._ip} are interrupted: {self._error}")
             return
         overrules = int((status.report or {}).get("overrules", 0))
         if overrules > self._overrules:
             self._overruled()
         self._overrules = overrules
+
+    def _fault(self, status: SenderStatus) -> str | None:
+        """Why a sender has to be replaced."""
+        deaf = status.beat_age_s is not None and status.beat_age_s > SILENT_S
+        silent = status.beat_age_s is None and self._clock() - self._opened_s > SILENT_S
+        if not status.alive or deaf or silent:
+            return "the sender process does not answer"
+        if _state(status.report) == LinkState.CLOSED.value:
+            return "the sender process has given its connection up"
+        return None
 
     def _connect(self) -> None:
         sender = self._opening = self._make(self._ip)
@@ -149,12 +159,16 @@ class RemoteVehicle:
         self._sender, self._error, self._opening = sender, "", None
         self._told(f"commands reach {self._ip}")
 
-    def _drop(self, why: str) -> None:
+    def _drop(self, why: str, grace_s: float = CLOSE_S) -> None:
         sender, self._sender = self._sender, None
         self._error = why
         if sender is not None:
-            sender.close()
+            sender.close(grace_s=grace_s)
 
 
 def _is_connected(report: object) -> bool:
-    return isinstance(report, dict) and report.get("state") == LinkState.CONNECTED.value
+    return _state(report) == LinkState.CONNECTED.value
+
+
+def _state(report: object) -> object:
+    return report.get("state") if isinstance(report, dict) else None

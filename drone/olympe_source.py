@@ -16,6 +16,7 @@ from drone.olympe_player import Playing, VideoTiming
 from drone.olympe_rtsp import check_media
 from drone.olympe_sdk import OlympeSdk, Sdk
 from drone.olympe_telemetry import merged, telemetry_of_vmeta
+from drone.source_clock import SourceClock
 from model.errors import MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class OlympeSource:
         self._playing: Playing | None = None
         self._ended: Exception | None = None
         self._number = 0
+        self._source_clock = SourceClock()
         self.sessions = 0
         self.pictures_with_errors = 0
         self.refs = self.unrefs = self._dropped = 0
@@ -216,6 +218,8 @@ class OlympeSource:
             video = sdk.video()
         owned = not self._through_controller
         url = self._url if owned else None
+        # Nobody reads now: the slot of the session before was closed.
+        self._source_clock = SourceClock()
         playing = Playing(video, RawSlot(self._number, self._clock), owned)
         if not playing.start(url, self._media_name, self._timing.play_s):
             self._end(playing)
@@ -267,8 +271,8 @@ class OlympeSource:
         info = picture.frame.info()
         if not info:
             return None
-        if info.get("has_errors"):
-            self.pictures_with_errors += 1
+        source_ns = source_time_ns(info)
+        captured_ns = self._source_clock.captured_ns(source_ns, picture.arrived_ns)
         playing_s = (picture.arrived_ns - slot.opened_ns) / 1e9
         # A drone that never sends a key frame stays silent for ever: then a broken picture wins.
         if info.get("is_silent") and playing_s < self._timing.broken_s:
@@ -276,13 +280,17 @@ class OlympeSource:
         if picture.frame.as_ndarray() is None:
             self.pictures_with_errors += 1
             return None
+        damaged = bool(info.get("has_errors") or info.get("is_silent"))
+        self.pictures_with_errors += damaged
         _, vmeta = picture.frame.vmeta()
         return Frame(
             number=picture.number,
             image=bgr_of_frame(picture.frame, info),
-            captured_ns=picture.arrived_ns,
-            source_ns=source_time_ns(info),
+            captured_ns=captured_ns,
+            source_ns=source_ns,
             telemetry=merged(self._known(), telemetry_of_vmeta(vmeta)),
+            arrived_ns=picture.arrived_ns,
+            damaged=damaged,
         )
 
     def _known(self) -> Telemetry:

@@ -74,9 +74,12 @@ class TelemetryStore:
         with self._lock:
             values, heard_ns = dict(self._values), self._heard_ns
         silent = heard_ns is None or (now_ns - heard_ns) / 1e9 > SILENCE_S
-        here, home = values.get("here"), values.get("takeoff") or values.get("home")
-        if here and home and here[0] and home[0]:
-            values["home_distance_m"] = (_ground_m(here[0], home[0]), here[1])
+        # A drone says a place that it does not know too, as None: the other one may be known.
+        places = (values.get(name, (None, 0))[0] for name in ("takeoff", "home"))
+        home = next((place for place in places if place is not None), None)
+        here, here_ns = values.get("here", (None, 0))
+        if here is not None and home is not None:
+            values["home_distance_m"] = (_ground_m(here, home), here_ns)
         age_s = {name: (now_ns - at_ns) / 1e9 for name, (_, at_ns) in values.items()}
         fresh = {
             name: value

@@ -66,6 +66,7 @@ class OlympeVehicle:
         self._gimbal_ns = 0
         self._gimbal_zeros = GIMBAL_ZEROS
         self._gimbal_unsure = False
+        self._gimbal_moved = False
 
     @property
     def full_scale(self) -> FullScale:
@@ -123,10 +124,20 @@ class OlympeVehicle:
                 logger.warning("release: %s", error)
 
     def release_if_idle(self) -> None:
-        """Give the sticks back when no command went out for half a second."""
+        """Give the sticks back when no command went out for half a second.
+
+        Where they are back already, the gimbal's zeros are said to their end.
+        """
         with self._lock:
             if self._clock() - self._written_ns > IDLE_RELEASE_S * 1e9:
                 self.release()
+            self._notice()
+            if self._taken or self.link.state is not LinkState.CONNECTED:
+                return
+            try:
+                self._renew_gimbal(0.0)
+            except ControlError as error:
+                logger.warning("the gimbal's zeros: %s", error)
 
     def zoom(self, level: float) -> None:
         """Set the zoom level, 1 (none) up to what the camera offers.
@@ -177,8 +188,11 @@ class OlympeVehicle:
     def _notice(self) -> None:
         """Take note of what happened to the connection and to the sticks."""
         if self.link.session != self._session:
-            # Whoever commanded before may have died while the gimbal turned, and it turns for ever.
-            self._gimbal_unsure = not self._through_controller
+            # Whoever commanded before may have died while the gimbal turned, and it turns for ever;
+            # our own zeros may not have come through. Behind a controller its pilot may turn it.
+            if not self._through_controller or self._gimbal_moved:
+                self._gimbal_unsure, self._gimbal_zeros = True, 0
+            self._gimbal_moved = False
         if self.link.session != self._session or self.link.state is not LinkState.CONNECTED:
             self._session = self.link.session
             self._taken = self._confirmed = False
@@ -234,6 +248,7 @@ class OlympeVehicle:
         )
         self._gimbal_zeros = 0 if speed else self._gimbal_zeros + 1
         self._gimbal, self._gimbal_ns = speed, self._clock()
+        self._gimbal_moved = self._gimbal_moved or bool(speed)
         self._gimbal_unsure = False
 
 

@@ -51,11 +51,13 @@ def open_source(spec: str, *, realtime: bool = False, decoder: str = CPU) -> Fra
         return rtsp_source(spec, decoder=decoder)
     if scheme and not Path(spec).exists():
         raise SourceError(f"source scheme {scheme[1]!r} is not allowed: {EXPECTED}")
-    return _path_source(spec, realtime, decoder)
+    return _path_source(spec, realtime, decoder, skip_damaged=True)
 
 
 def open_recording(path: str | Path, *, realtime: bool = False) -> FrameSource:
     """Make a source of a video file or a folder of pictures, and of nothing else.
+
+    A damaged picture of a folder is an error here: each picture gets its answer, in order.
 
     Raises:
         SourceError: no such file or folder.
@@ -63,14 +65,16 @@ def open_recording(path: str | Path, *, realtime: bool = False) -> FrameSource:
     return _path_source(str(path), realtime, CPU)
 
 
-def _path_source(spec: str, realtime: bool, decoder: str) -> FrameSource:
+def _path_source(
+    spec: str, realtime: bool, decoder: str, skip_damaged: bool = False
+) -> FrameSource:
     path = Path(spec).expanduser()
     if not spec or "\0" in spec:
         raise SourceError(f"source {spec!r} is empty or not a path: {EXPECTED}")
     if path.is_dir():
         from drone.images import ImageFolderSource
 
-        return ImageFolderSource(path)
+        return ImageFolderSource(path, skip_damaged=skip_damaged)
     if not path.exists():
         raise SourceError(f"source {spec!r}: no such file or folder: {EXPECTED}")
     from drone.video_file import VideoFileSource

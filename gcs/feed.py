@@ -159,7 +159,7 @@ class Feed:
         return None if self.newest_ns is None else (self._clock() - self.newest_ns) / 1e6
 
     def outdated(self, frame: Frame) -> bool:
-        """True for a frame of a live source that is older than two usual intervals between frames.
+        """True for a frame of a live source that is here for longer than two usual intervals.
 
         Newest wins, so a frame can only grow so old while none follows it: the reader was held
         up and the video stands still. A box learnt from it would be of another time.
@@ -167,7 +167,9 @@ class Feed:
         if not self.source.live or len(self._intervals_ns) < INTERVALS_KEPT:
             return False
         usual_ns = statistics.median(self._intervals_ns)
-        return self._clock() - frame.captured_ns > OLDEST_INTERVALS * usual_ns
+        # A picture that was long on its way did not lie here: its age counts in the supervisor.
+        here_ns = frame.captured_ns if frame.arrived_ns is None else frame.arrived_ns
+        return self._clock() - here_ns > OLDEST_INTERVALS * usual_ns
 
     def _opened(self, opening: Opening, timeout_s: float) -> bool:
         if not opening.done.wait(timeout_s):

@@ -226,7 +226,7 @@ class Loop:
         phase = self.session.phase
         if self._target is None:
             return Step(frame, None, phase, None)
-        if frame is None or self._parts.feed.outdated(frame):
+        if frame is None or frame.damaged or self._parts.feed.outdated(frame):
             level = Level.LOST if phase is Phase.LOST else Level.LOW
             return Step(frame, Answer(self._target.box, None, level), phase, self._truth)
         began = self._parts.clock()

@@ -240,12 +240,13 @@ def situation_of(
 ) -> Situation:
     """Put a processed frame into the supervisor's words; a miss has no box.
 
-    While the target is missed the tracker repeats its last box: to take that for a new one would
-    make an old place look fresh.
+    A damaged picture is a miss, whatever the answer: its regions may be old or wrong. While the
+    target is missed the tracker repeats its last box: to take that for a new one would make an
+    old place look fresh.
     """
     height_px, width_px = frame.image.shape[:2]
     score = answer.score
-    missed = answer.refused is not None or score is None or score < miss_score
+    missed = frame.damaged or answer.refused is not None or score is None or score < miss_score
     return Situation(
         now_ns=now_ns,
         phase=phase,
@@ -255,5 +256,6 @@ def situation_of(
         height_px=height_px,
         score=score,
         low=answer.level is not Level.SURE,
+        damaged=frame.damaged,
         telemetry=frame.telemetry,
     )

@@ -135,6 +135,10 @@ def _low_score(watch: Watch, _now: Situation, config: FollowConfig) -> str | Non
     return f"the score was low for {watch.low_run} frames"
 
 
+def _damaged(_watch: Watch, now: Situation, _config: FollowConfig) -> str | None:
+    return "the picture is damaged" if now.damaged else None
+
+
 def _doubted_box(watch: Watch, _now: Situation, _config: FollowConfig) -> str | None:
     return "the score is low" if watch.low_run else None
 
@@ -195,6 +199,7 @@ RULES = (
     Rule("stale", Action.NEUTRAL, _stale),
     Rule("unproven", Action.NEUTRAL, _unproven),
     Rule("low_score", Action.YAW, _low_score),
+    Rule("damaged_picture", Action.CAMERA, _damaged),
     Rule("doubted_box", Action.CAMERA, _doubted_box),
     Rule("refused_box", Action.CAMERA, _refused_box),
     Rule("height", Action.CAMERA, _height),

@@ -47,6 +47,7 @@ class Situation:
         width_px, height_px: that frame.
         score: 0..1, of the answer.
         low: the score is too low to be trusted (`model.confidence`).
+        damaged: parts of the picture are wrong or old, so there is no box in it.
         telemetry: newest; a field that is not known or stale is None.
         override: who took over, as `stick`, `key` or `api`; None for nobody.
     """
@@ -59,6 +60,7 @@ class Situation:
     height_px: int = 0
     score: float | None = None
     low: bool = False
+    damaged: bool = False
     telemetry: Telemetry = field(default_factory=Telemetry)
     override: str | None = None
 

@@ -108,8 +108,9 @@ class FakeSdk:
 class FakePicture:
     """A picture of the SDK that counts its references."""
 
-    def __init__(self, yuv: npt.NDArray[np.uint8] | None = None) -> None:
+    def __init__(self, yuv: npt.NDArray[np.uint8] | None = None, **says: Any) -> None:
         self._yuv = yuv
+        self._says = says
         self.references = 1
 
     def ref(self) -> None:
@@ -120,7 +121,8 @@ class FakePicture:
 
     def info(self) -> dict[str, Any]:
         layout = {"format": "YUV420/ABCD/LINEAR/8/PLANAR", "info": {"full_range": False}}
-        return {"raw": {"frame": layout}, "capture_timestamp": 0, "ntp_raw_timestamp": 5}
+        known = {"raw": {"frame": layout}, "capture_timestamp": 0, "ntp_raw_timestamp": 5}
+        return {**known, **self._says}
 
     def vmeta(self) -> tuple[None, dict[str, Any]]:
         return None, {}

@@ -7,6 +7,7 @@ import pytest
 
 from drone.errors import SourceError
 from drone.images import ImageFolderSource
+from drone.sources import open_source
 from tests.drone.media import number_of, numbered_image
 
 
@@ -54,6 +55,35 @@ def test_a_damaged_picture_is_named_and_the_next_one_follows(tmp_path: Path) -> 
     frame = source.read(1.0)
     assert frame is not None
     assert frame.number == 2
+
+
+def test_damaged_pictures_are_stepped_over_and_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, ["1.png", "2.png", "3.png", "4.png"])
+    (tmp_path / "2.png").write_bytes(b"broken")
+    (tmp_path / "3.png").write_bytes(b"")
+    source = open_source(str(tmp_path))
+    assert isinstance(source, ImageFolderSource)
+    for _ in range(2):
+        source.open()
+        numbers = []
+        while (frame := source.read(1.0)) is not None:
+            numbers.append(frame.number)
+        assert numbers == [0, 3]
+    assert source.damaged == 2
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        str(tmp_path / "2.png"),
+        str(tmp_path / "3.png"),
+    ]
+
+
+def test_a_folder_of_damaged_pictures_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"broken")
+    source = open_source(str(tmp_path))
+    source.open()
+    with pytest.raises(SourceError, match="no picture in this folder can be decoded"):
+        source.read(1.0)
 
 
 def test_folders_without_pictures_and_missing_ones(tmp_path: Path) -> None:

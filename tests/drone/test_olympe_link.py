@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from drone.olympe_link import Backoff, LinkState, LinkTiming, OlympeLink
 from drone.olympe_models import MODELS, OlympeModel
 from drone.olympe_settings import VehicleSettings
 from model.errors import MissingExtraError
-from tests.drone.fake_olympe import FakeSdk
+from tests.drone.fake_olympe import FakeDrone, FakeSdk
 
 FAST = LinkTiming(backoff_first_s=0.01, backoff_most_s=0.02, watch_s=0.005, open_s=5.0)
 ANAFI = MODELS[0x0914]
@@ -117,8 +118,36 @@ def test_a_dying_thread_is_told_to_who_waits() -> None:
     def broken(_ip: str, _timeout_s: float) -> OlympeModel:
         raise ZeroDivisionError
 
-    with pytest.raises(ControlError, match="thread died: ZeroDivisionError"):
-        link_of(FakeSdk(), broken).open()
+    link = link_of(FakeSdk(), broken)
+    for _ in range(2):  # it may be opened again
+        with pytest.raises(ControlError, match="failed: ZeroDivisionError"):
+            link.open()
+
+
+@pytest.mark.parametrize("fault", ["subscribe", "unsubscribe", "disconnect", "destroy"])
+def test_an_error_of_the_sdk_s_own_is_a_lost_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    def failing(*_: object) -> None:
+        raise concurrent.futures.TimeoutError("nobody knows why")
+
+    sdk = FakeSdk()
+    link = link_of(sdk)
+    link.open()
+    if fault == "subscribe":
+        monkeypatch.setattr(FakeDrone, fault, failing)
+    else:
+        monkeypatch.setattr(sdk.drones[0], fault, failing)
+    sdk.drones[0].connected = False
+    wait_until(lambda: len(sdk.drones) >= 2)
+    monkeypatch.undo()
+    wait_until(lambda: link.session == 2 and link.state is LinkState.CONNECTED)
+    assert sdk.drones[0].destroyed or fault == "destroy"
+    assert "nobody knows why" in caplog.text
+    link.close()
+    link.open()
+    link.close()
+    assert link.state is LinkState.CLOSED
 
 
 def test_settings_that_the_drone_does_not_hold_are_listed() -> None:

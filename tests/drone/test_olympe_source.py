@@ -17,6 +17,7 @@ from drone.olympe_player import VideoTiming
 from drone.olympe_sdk import SdkFrame
 from drone.olympe_source import OlympeSource, olympe_source
 from tests.drone.fake_olympe import FakePicture, FakeSdk
+from tests.fakes import FakeClock
 
 SDP = "v=0\r\ns=X\r\nm=video 0 RTP/AVP 96\r\ni=Front camera\r\n"
 FAST = VideoTiming(
@@ -87,8 +88,8 @@ def playing(sdk: VideoSdk, url: str, **options: Any) -> Iterator[OlympeSource]:
         source.close()
 
 
-def picture() -> FakePicture:
-    return FakePicture(np.full((24, 16), 128, np.uint8))
+def picture(**says: Any) -> FakePicture:
+    return FakePicture(np.full((24, 16), 128, np.uint8), **says)
 
 
 def give(sdk: VideoSdk, frame: FakePicture) -> None:
@@ -121,6 +122,35 @@ def test_the_newest_picture_is_read_once(url: str) -> None:
     assert all(one.references == 1 for one in pictures)
     assert sdk.videos[0].destroyed
     assert source.read(1.0) is None
+
+
+def test_a_backlog_shows_in_the_capture_and_ends_with_its_session(url: str) -> None:
+    sdk, clock = VideoSdk(), FakeClock()
+
+    def age_ms(source: OlympeSource, late_ms: int) -> int:
+        clock.advance(0.5)
+        give(sdk, picture(capture_timestamp=clock.now_ns // 1000 - 10**6 - 1000 * late_ms))
+        frame = source.read(1.0)
+        assert frame is not None
+        assert frame.arrived_ns == clock.now_ns
+        return round((clock.now_ns - frame.captured_ns) / 1e6)
+
+    with playing(sdk, url, clock=clock) as source:
+        assert [age_ms(source, late) for late in (0, 20, 400)] == [0, 20, 400]
+    with playing(sdk, url, clock=clock) as source:
+        assert age_ms(source, 400) == 0
+
+
+@pytest.mark.parametrize("flag", ["has_errors", "is_silent"])
+def test_a_broken_picture_is_shown_and_marked(url: str, flag: str) -> None:
+    sdk = VideoSdk()
+    with playing(sdk, url, timing=VideoTiming(silence_s=30.0, broken_s=0.0)) as source:
+        for marked in (False, True):
+            give(sdk, picture(**{flag: marked}))
+            frame = source.read(1.0)
+            assert frame is not None
+            assert frame.damaged is marked
+        assert source.pictures_with_errors == 1
 
 
 def test_a_silent_player_is_replaced_and_numbers_go_on(url: str) -> None:

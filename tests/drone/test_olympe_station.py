@@ -7,20 +7,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from drone.control import RateCommand
 from drone.errors import ControlError, SourceError
+from drone.frame import Telemetry
 from drone.olympe_command import PilotingLimits
+from drone.olympe_link import LinkState
 from drone.olympe_models import MODELS, AbsentError, OlympeModel, identify
-from drone.olympe_remote import RemoteVehicle
+from drone.olympe_remote import SILENT_S, RemoteVehicle
 from drone.olympe_rtsp import MediaNameError
 from drone.olympe_source import OlympeSource
 from drone.olympe_station import station_drone
 from drone.olympe_tethered import TetheredSource, TetheredVehicle
-from drone.sender import SenderStatus
+from drone.sender import HEALTHY_S, SenderStatus
 
 ANAFI, CONTROLLER = MODELS[0x0914], MODELS[0x0918]
 PATIENCE_S = 10.0
@@ -45,9 +48,11 @@ class FakeSender:
     def __init__(self, refusal: str | None = None) -> None:
         self.refusal = refusal
         self.said = report(battery_percent=80.0)
-        self.alive, self.age_s = True, 0.01
+        self.alive = True
+        self.age_s: float | None = 0.01
         self.sent: list[RateCommand] = []
         self.neutrals = self.closed = 0
+        self.grace_s: float | None = None
 
     @property
     def status(self) -> SenderStatus:
@@ -65,17 +70,19 @@ class FakeSender:
 
     def close(self, grace_s: float = 2.0) -> None:
         self.closed += 1
+        self.grace_s = grace_s
 
 
 class Bench:
     """A vehicle whose senders come from a list, and what it told."""
 
     def __init__(self, *senders: FakeSender) -> None:
+        self.now_s = 100.0
         self.senders = list(senders)
         self.made: list[FakeSender] = []
         self.overruled = threading.Event()
         self.lines: list[str] = []
-        self.vehicle = RemoteVehicle("127.0.0.1", make_sender=self._make)
+        self.vehicle = RemoteVehicle("127.0.0.1", make_sender=self._make, clock=lambda: self.now_s)
         self.made.clear()  # the first one only told its expiry
 
     def _make(self, ip: str) -> Any:
@@ -153,7 +160,7 @@ def test_the_pilots_hand_on_the_sticks_is_told_once(benches: Callable[..., Bench
     assert not bench.overruled.wait(0.3)
 
 
-@pytest.mark.parametrize("end", ["dead", "silent"])
+@pytest.mark.parametrize("end", ["dead", "silent", "given up"])
 def test_a_sender_that_is_gone_is_replaced(benches: Callable[..., Bench], end: str) -> None:
     first, second = FakeSender(), FakeSender()
     bench = benches(first, second)
@@ -161,12 +168,55 @@ def test_a_sender_that_is_gone_is_replaced(benches: Callable[..., Bench], end: s
     first.said = report(overrules=4)
     if end == "dead":
         first.alive = False
+    elif end == "given up":
+        first.said = {**report(), "state": "CLOSED"}
     else:
         first.age_s = 60.0
     wait_until(lambda: first.closed and len(bench.made) == 2 and bench.vehicle.connected)
     bench.vehicle.send(RateCommand())
     assert len(second.sent) == 1
     assert "interrupted" in bench.lines[1]
+    assert first.grace_s == 0.0, "nothing that it could still send arrives"
+
+
+def test_a_sender_that_never_said_a_word_is_replaced(benches: Callable[..., Bench]) -> None:
+    first, second = FakeSender(), FakeSender()
+    first.age_s = None
+    bench = benches(first, second)
+    wait_until(lambda: bench.lines)
+    assert not bench.vehicle.connected
+    bench.now_s += SILENT_S + 0.1
+    wait_until(lambda: first.closed and bench.vehicle.connected)
+    assert bench.made == [first, second]
+
+
+def test_a_sender_that_is_not_heard_of_tells_nothing(benches: Callable[..., Bench]) -> None:
+    sender = FakeSender()
+    bench = benches(sender)
+    wait_until(lambda: bench.vehicle.connected)
+    sender.age_s = HEALTHY_S + 0.1
+    assert bench.vehicle.telemetry() == Telemetry()
+    assert not bench.vehicle.connected
+
+
+def test_behind_a_controller_the_pilots_hand_is_told_once_and_each_change_of_the_link() -> None:
+    drone = SimpleNamespace(
+        vehicle=SimpleNamespace(overrules=3),
+        link=SimpleNamespace(state=LinkState.CONNECTED),
+        close=lambda: None,
+    )
+    overruled: list[int] = []
+    lines: list[str] = []
+    vehicle = TetheredVehicle(cast(Any, drone))
+    vehicle.open(lambda: overruled.append(drone.vehicle.overrules), lines.append)
+    wait_until(lambda: lines)
+    drone.vehicle.overrules = 4
+    wait_until(lambda: overruled)
+    drone.link.state = LinkState.WAITING
+    wait_until(lambda: len(lines) == 2)
+    vehicle.close()
+    assert overruled == [4]
+    assert lines == ["command link connected", "command link waiting"]
 
 
 def test_closing_ends_the_process(benches: Callable[..., Bench]) -> None:
@@ -176,6 +226,7 @@ def test_closing_ends_the_process(benches: Callable[..., Bench]) -> None:
     bench.vehicle.close()
     bench.vehicle.close()
     assert sender.closed == 1
+    assert sender.grace_s > 0, "its zeros are waited for"
     with pytest.raises(ControlError):
         bench.vehicle.send(RateCommand())
 

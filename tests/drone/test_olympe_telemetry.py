@@ -90,6 +90,17 @@ def test_distance_from_home_is_over_ground() -> None:
     assert store.snapshot(0).telemetry.home_distance_m is None
 
 
+def test_a_take_off_place_that_is_not_known_does_not_hide_home() -> None:
+    store = TelemetryStore()
+    store.put(EVENTS["rth.takeoff_location"]({"latitude": 500.0, "longitude": 500.0}), 0)
+    here = {"latitude": 48.001, "longitude": 2.0}
+    store.put(EVENTS["ardrone3.PilotingState.GpsLocationChanged"](here), 0)
+    assert store.snapshot(0).telemetry.home_distance_m is None
+    home = {"latitude": 48.0, "longitude": 2.0}
+    store.put(EVENTS["ardrone3.GPSSettingsState.HomeChanged"](home), 0)
+    assert store.snapshot(0).telemetry.home_distance_m == pytest.approx(111.2, abs=0.1)
+
+
 def test_metadata_of_a_picture_is_read() -> None:
     half = math.radians(30.0) / 2
     values = telemetry_of_vmeta(

@@ -10,11 +10,9 @@ import pytest
 from drone.control import RateCommand
 from drone.errors import ControlError
 from drone.frame import Telemetry
-from drone.olympe_control import OlympeControl
-from drone.olympe_link import LinkTiming, OlympeLink
+from drone.olympe_link import LinkState, LinkTiming, OlympeLink
 from drone.olympe_models import MODELS
 from drone.olympe_vehicle import PCMD, PILOTING_SOURCE, OlympeVehicle, telemetry_of_report
-from drone.sender_core import SenderConfig
 from tests.drone.fake_olympe import FakeDrone, FakeSdk
 from tests.fakes import FakeClock
 
@@ -45,6 +43,17 @@ def make() -> Iterator[Make]:
     yield start
     for link in links:
         link.close()
+
+
+def reconnected(vehicle: OlympeVehicle) -> FakeDrone:
+    """Wait for the session after the first one, whose commands are forgotten."""
+    deadline_s = time.monotonic() + 10
+    while vehicle.link.session < 2 or vehicle.link.state is not LinkState.CONNECTED:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+    drone: Any = vehicle.link.drone
+    drone.sent.clear()
+    return drone  # type: ignore[no-any-return]
 
 
 def yaws(drone: FakeDrone) -> list[int]:
@@ -83,15 +92,40 @@ def test_sticks_are_taken_once_and_given_back_after_the_zeros(make: Make) -> Non
     assert yaws(drone)[-1] == 0
 
 
-def test_a_gimbal_that_somebody_left_turning_is_stopped_once(make: Make) -> None:
-    vehicle, drone, _ = make()
-    for _ in range(3):
+def test_sticks_are_forgotten_with_their_connection_and_taken_again(make: Make) -> None:
+    vehicle, drone, _ = make(0x0918)
+    vehicle.write(YAW)
+    assert vehicle.holds_sticks
+    drone.connected = False
+    again = reconnected(vehicle)
+    vehicle.report()
+    assert not vehicle.holds_sticks
+    vehicle.write(YAW)
+    assert [args["source"] for args in again.take(PILOTING_SOURCE)] == ["Controller"]
+
+
+def test_a_gimbal_that_somebody_left_turning_is_stopped(make: Make) -> None:
+    vehicle, drone, clock = make()
+    for _ in range(40):
         vehicle.report()
-    assert [args["pitch"] for args in drone.take(GIMBAL)] == [0.0]
+        clock.advance(0.05)
+    assert [args["pitch"] for args in drone.take(GIMBAL)] == [0.0] * 5
     assert yaws(drone) == [0]
     vehicle, drone, _ = make(0x0918)  # its pilot may be moving it
     vehicle.report()
     assert drone.sent == []
+
+
+def test_the_gimbal_s_zeros_are_said_to_their_end_after_the_release(make: Make) -> None:
+    vehicle, drone, clock = make(0x0918)
+    vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
+    drone.sent.clear()
+    vehicle.release()
+    for _ in range(40):
+        clock.advance(0.05)
+        vehicle.release_if_idle()
+    assert [args["pitch"] for args in drone.take(GIMBAL)] == [0.0] * 5
+    assert yaws(drone) == [0]
 
 
 def test_silence_gives_the_sticks_back(make: Make) -> None:
@@ -141,8 +175,6 @@ def test_the_way_home_wins(make: Make) -> None:
 
 def test_the_gimbal_s_zeros_are_repeated_and_end(make: Make) -> None:
     vehicle, drone, clock = make()
-    vehicle.write(RateCommand())
-    assert drone.take(GIMBAL) == [], "it was never moved"
     vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
     vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
     assert [args["pitch"] for args in drone.take(GIMBAL)] == [pytest.approx(0.2)]
@@ -156,14 +188,40 @@ def test_a_gimbal_that_moved_when_the_link_broke_is_stopped_after_it(make: Make)
     vehicle, drone, clock = make()
     vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
     drone.connected = False
-    deadline_s = time.monotonic() + 10
-    while vehicle.link.session < 2 and time.monotonic() < deadline_s:
-        time.sleep(0.002)
+    again = reconnected(vehicle)
     clock.advance(1.0)
-    again: Any = vehicle.link.drone
-    again.sent.clear()
     vehicle.release_if_idle()
     assert [args["pitch"] for args in again.take(GIMBAL)] == [0.0]
+
+
+def zeros_while_neutral_flows(vehicle: OlympeVehicle, drone: FakeDrone, clock: FakeClock) -> int:
+    for _ in range(40):
+        vehicle.write(RateCommand())
+        vehicle.report()
+        clock.advance(0.04)
+    pitches = [args["pitch"] for args in drone.take(GIMBAL)]
+    assert not any(pitches)
+    return len(pitches)
+
+
+@pytest.mark.parametrize("number", [0x0914, 0x0918])
+def test_zeros_that_a_frozen_link_swallowed_are_said_again(make: Make, number: int) -> None:
+    vehicle, drone, clock = make(number)
+    vehicle.write(RateCommand(gimbal_pitch_deg_s=6.0))
+    drone.take(GIMBAL)
+    assert zeros_while_neutral_flows(vehicle, drone, clock) == 5
+    drone.connected = False
+    again = reconnected(vehicle)
+    assert zeros_while_neutral_flows(vehicle, again, clock) == 5
+
+
+def test_a_gimbal_that_we_never_moved_is_its_pilot_s(make: Make) -> None:
+    vehicle, drone, clock = make(0x0918)
+    vehicle.write(YAW)
+    assert zeros_while_neutral_flows(vehicle, drone, clock) == 0
+    drone.connected = False
+    again = reconnected(vehicle)
+    assert zeros_while_neutral_flows(vehicle, again, clock) == 0
 
 
 def test_the_report_is_plain_json_and_reads_back(make: Make) -> None:
@@ -196,29 +254,3 @@ def test_an_anafi_ai_is_zoomed_through_its_active_camera(make: Make) -> None:
     assert drone.take("camera.set_zoom_target") == []
     with pytest.raises(ControlError, match=r"expected 1\.\.6"):
         vehicle.zoom(6.5)
-
-
-def test_a_sender_that_fails_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    vehicle, drone, clock = make()
-    control = OlympeControl(vehicle, SenderConfig(), clock)
-    with pytest.raises(ControlError, match="not running"):
-        control.send(YAW)
-    control.open()
-    working = vehicle.write
-
-    def failing(_command: RateCommand) -> None:
-        raise RuntimeError("the interface is destroyed")
-
-    monkeypatch.setattr(vehicle, "write", failing)
-    control.send(RateCommand(yaw_deg_s=4.0, issued_ns=clock.now_ns))
-    deadline_s = time.monotonic() + 10
-    while not control.failures and time.monotonic() < deadline_s:
-        time.sleep(0.002)
-    assert "the interface is destroyed" in str(control.last_error)
-    monkeypatch.setattr(vehicle, "write", working)
-    while not control.sent and time.monotonic() < deadline_s:
-        time.sleep(0.002)
-    assert 10 in yaws(drone)
-    control.close()
-    assert yaws(drone)[-1] == 0
-    assert not control.alive

@@ -241,6 +241,51 @@ def test_closing_sends_zeros_and_leaves_no_process(vehicle: Vehicle) -> None:
     sender.neutral()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_sender_that_is_told_to_end_sends_its_zeros_first(vehicle: Vehicle, number: int) -> None:
+    with SenderProcess("drone.datagram_link:DatagramLink", {"port": vehicle.port}) as sender:
+        pid = sender.pid
+        assert pid is not None
+        sender.send(RateCommand(yaw_deg_s=9.0, issued_ns=time.monotonic_ns()))
+        vehicle.receive_until(moves)
+        os.kill(pid, number)
+        vehicle.receive_until(rests)
+        vehicle.receive_all(quiet_s=0.5)
+        check_expiry(vehicle)
+        assert ends(pid)
+
+
+def test_a_key_at_the_terminal_does_not_reach_the_sender(vehicle: Vehicle) -> None:
+    with SenderProcess("drone.datagram_link:DatagramLink", {"port": vehicle.port}) as sender:
+        assert sender.pid is not None
+        assert os.getsid(sender.pid) == sender.pid != os.getsid(0)
+
+
+def test_the_vehicle_is_given_back_at_the_end(
+    vehicle: Vehicle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "goodbye_link.py").write_text(
+        textwrap.dedent(
+            """
+            from drone.datagram_link import DatagramLink
+
+            class Link(DatagramLink):
+                def close(self):
+                    self._socket.send(b'{"goodbye": true}')
+                    super().close()
+            """
+        )
+    )
+    known = os.environ.get("PYTHONPATH")
+    path = str(tmp_path) if known is None else f"{tmp_path}{os.pathsep}{known}"
+    monkeypatch.setenv("PYTHONPATH", path)
+    with SenderProcess("goodbye_link:Link", {"port": vehicle.port}) as sender:
+        sender.send(RateCommand(yaw_deg_s=9.0, issued_ns=time.monotonic_ns()))
+        vehicle.receive_until(moves)
+    vehicle.receive_until(lambda said: said.get("goodbye"))
+    assert all(rests(command) for command in vehicle.got[-4:-1])
+
+
 def test_a_killed_sender_shows(vehicle: Vehicle) -> None:
     with SenderProcess("drone.datagram_link:DatagramLink", {"port": vehicle.port}) as sender:
         assert sender.pid is not None

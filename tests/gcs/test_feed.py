@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,21 @@ def test_only_live_frames_older_than_two_usual_intervals_are_outdated() -> None:
     assert feed.outdated(frame)
     source.live = False
     assert not feed.outdated(frame)
+
+
+def test_a_picture_that_was_long_on_its_way_did_not_lie_unread() -> None:
+    feed, source, clock = make()
+    source.live = True
+    for number in range(INTERVALS_KEPT + 1):
+        captured_ns = clock.now_ns - 200_000_000
+        source.push(replace(make_frame(number, captured_ns), arrived_ns=clock.now_ns))
+        frame = feed.read(TICK_S)
+        clock.advance(0.04)
+    assert frame is not None
+    assert feed.age_ms() == pytest.approx(240)
+    assert not feed.outdated(frame)
+    clock.advance(0.041)
+    assert feed.outdated(frame)
 
 
 def test_a_frame_that_arrives_late_is_no_live_picture() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,17 @@ def test_a_frame_older_than_two_intervals_is_shown_and_not_tracked(rig: Rig) -> 
     assert held.box is not None
     fresh = push(INTERVALS_KEPT + 2, 0.0).status
     assert fresh.score is not None
+    assert [line["inferred_ns"] is None for line in rig.flight()] == [True, False]
+
+
+def test_a_damaged_picture_is_shown_and_not_tracked(rig: Rig) -> None:
+    rig.push_and_wait(0)
+    rig.start_track()
+    rig.source.push(replace(make_frame(1, rig.station.clock()), damaged=True))
+    wait_until(lambda: rig.pictures()[-1] == 1)
+    held = next(p.status for p in rig.published if p.status.frame_id == 1)
+    assert (held.state, held.score) == ("TRACKING", None)
+    assert rig.push_and_wait(2).status.score is not None
     assert [line["inferred_ns"] is None for line in rig.flight()] == [True, False]
 
 

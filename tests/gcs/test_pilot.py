@@ -213,6 +213,12 @@ def test_a_repeated_old_box_of_a_miss_is_not_taken_for_a_new_one() -> None:
     assert kept.low
 
 
+def test_a_damaged_picture_never_gives_a_box_to_steer_by() -> None:
+    frame = replace(Frame(1, draw_scene(160, 120), NOW_NS), damaged=True)
+    seen = situation_of(frame, Answer(BOX, 0.9, Level.SURE), Phase.TRACKING, NOW_NS, 0.3)
+    assert (seen.box, seen.damaged) == (None, True)
+
+
 def test_misses_end_in_neutral_when_the_last_box_is_too_old() -> None:
     flight = Flight()
     flight.pilot.grant(ControlLevel.CAMERA)

@@ -114,6 +114,7 @@ CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
     "stale": [(*nothing_new(251), Action.NEUTRAL), (*nothing_new(500), Action.NEUTRAL)],
     "unproven": [(replace(HELD, good_run=1), seen(), Action.NEUTRAL)],
     "low_score": [(replace(HELD, low_run=4), seen(low=True, score=0.4), Action.YAW)],
+    "damaged_picture": [(HELD, seen(damaged=True, box=None, score=None), Action.CAMERA)],
     "doubted_box": [
         (HELD, seen(low=True, score=0.4), Action.CAMERA),
         (HELD, seen(low=True, score=0.05, box=None), Action.CAMERA),

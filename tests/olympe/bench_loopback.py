@@ -44,6 +44,10 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
+def arrival_ns(frame: Frame) -> int:
+    return frame.captured_ns if frame.arrived_ns is None else frame.arrived_ns
+
+
 def next_frame(source: OlympeSource) -> Frame:
     while True:
         try:
@@ -73,12 +77,12 @@ def follow(
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         frame = next_frame(source)
-        read_ms.append((time.monotonic_ns() - frame.captured_ns) / 1e6)
+        read_ms.append((time.monotonic_ns() - arrival_ns(frame)) / 1e6)
         yaw = frame.number % YAWS - YAWS // 2
         rate = yaw * FULL_YAW_DEG_S / 100
         work(frame)
         control.send(RateCommand(yaw_deg_s=rate, issued_ns=time.monotonic_ns()))
-        asked.append((frame.captured_ns, yaw))
+        asked.append((arrival_ns(frame), yaw))
         after()
     time.sleep(0.1)
     # A yaw comes again after 101 frames; a frame whose command was replaced before it went out
@@ -86,10 +90,10 @@ def follow(
     most_ns = 1_000_000_000
     commands = device.commands(PCMD, since=mark)
     latency_ms = []
-    for captured_ns, yaw in asked:
+    for arrived_ns, yaw in asked:
         for line in commands:
-            if 0 < line["ns"] - captured_ns < most_ns and line["args"]["yaw"] == yaw:
-                latency_ms.append((line["ns"] - captured_ns) / 1e6)
+            if 0 < line["ns"] - arrived_ns < most_ns and line["args"]["yaw"] == yaw:
+                latency_ms.append((line["ns"] - arrived_ns) / 1e6)
                 break
     say(f"frames answered: {len(asked)}, found at the device: {len(latency_ms)}")
     return latency_ms, read_ms
@@ -128,7 +132,7 @@ def frozen_ms(drone: OlympeDrone, device: Device, video: Video) -> float:
                 continue
             break
         assert frame is not None
-        newest_ns = frame.captured_ns
+        newest_ns = arrival_ns(frame)
         drone.control.send(RateCommand(yaw_deg_s=4.0, issued_ns=newest_ns))
     return zero_ms(device, mark, newest_ns)
 
@@ -139,8 +143,8 @@ def back_s(drone: OlympeDrone, restore: Callable[[], None]) -> float:
     started_ns = time.monotonic_ns()
     while True:
         frame = next_frame(drone.source)
-        if frame.captured_ns > started_ns:
-            return (frame.captured_ns - started_ns) / 1e9
+        if arrival_ns(frame) > started_ns:
+            return (arrival_ns(frame) - started_ns) / 1e9
 
 
 def row(name: str, values: list[float], unit: str) -> None:
