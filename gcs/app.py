@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from gcs.guard import MAX_BODY_BYTES, Guard, Keeper
 from gcs.problems import add_handlers
@@ -31,7 +32,10 @@ STATIC = Path(__file__).parent / "static"
 DRAIN_S = 2
 """Time for open connections to end; with the loop's own second the stop takes 3 s at most."""
 
-MAX_CONNECTIONS = 64
+FIRST_REQUEST_S = 10.0
+"""Time that a new connection has for its first request."""
+
+MOST_OPEN_FILES = 65_536
 
 
 @asynccontextmanager
@@ -96,6 +100,33 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Closes a connection that asks for nothing; uvicorn waits for a first request for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait."""
+        super().connection_made(transport)
+        self.loop.call_later(FIRST_REQUEST_S, self._close_if_silent, transport)
+
+    def _close_if_silent(self, transport: asyncio.Transport) -> None:
+        # A WebSocket has left this protocol, and its set, by now.
+        if self.cycle is None and self in self.connections:
+            transport.close()
+
+
+def allow_many_sockets() -> None:
+    """Raise the soft limit of open files, so that idle sockets do not use it up."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft < most:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def listen(settings: Settings) -> socket.socket:
     """Take the port before anything is started.
 
@@ -114,10 +145,10 @@ def listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def serve(station: Station, listener: socket.socket) -> None:
-    """Serve until a signal; returns after the graceful stop."""
+def server_config(station: Station) -> uvicorn.Config:
+    """How the application is served."""
     settings = station.settings
-    config = uvicorn.Config(
+    return uvicorn.Config(
         create_app(station),
         log_level="warning",
         access_log=False,
@@ -126,10 +157,18 @@ def serve(station: Station, listener: socket.socket) -> None:
         timeout_graceful_shutdown=DRAIN_S,
         ws_max_size=MAX_BODY_BYTES,
         ws_per_message_deflate=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        # Not uvicorn's limit_concurrency: it counts open sockets, so that idle ones would have an
+        # override refused. The guard counts requests, and leaves out those that hover.
+        http=Connection,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
+
+
+def serve(station: Station, listener: socket.socket) -> None:
+    """Serve until a signal; returns after the graceful stop."""
+    allow_many_sockets()
+    config = server_config(station)
     # What is loaded by now stays; a full collection would walk through it for 50 ms in a flight.
     gc.collect()
     gc.freeze()

@@ -91,7 +91,8 @@ def begin_target(
     truth = choose_truth(request.target, drawn, first)
     target = Target(tracker, confidence, first.image, drawn)
     learnt = target.box
-    rest = thin_out([frame for frame in later if frame is not newest], MAX_REPLAY)
+    whole = [frame for frame in later if frame is not newest and not frame.damaged]
+    rest = thin_out(whole, MAX_REPLAY)
     replayed, began = 0, clock()
     while rest:
         if given_up():

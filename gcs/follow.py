@@ -27,6 +27,11 @@ class Decision:
 class Follow(Protocol):
     """Turns what is known of the target into a rate command. Called from the loop's thread."""
 
+    @property
+    def refusal(self) -> str | None:
+        """Why the newest command did not go out; None where it did."""
+        ...
+
     def decide(self, frame: Frame, answer: Answer, phase: Phase) -> Decision:
         """Decide on one processed frame; the age is that of `frame.captured_ns`."""
         ...

@@ -18,6 +18,8 @@ from gcs.problems import ProblemError, problem_response
 
 COOKIE = "mlkd_session"
 MAX_BODY_BYTES = 64 * 1024
+MAX_REQUESTS = 64
+"""Requests at work at once; those that make the vehicle hover are not counted."""
 ALWAYS_HEARD = ("/api/follow/override", "/api/tracking/stop")
 """Requests that make the vehicle hover: they need no body, and none that comes refuses them."""
 
@@ -25,6 +27,13 @@ OPEN_PATHS = ("/api/sign-in",)
 MAX_FAILURES = 5
 FAILURE_WINDOW_S = 30.0
 MAX_ADDRESSES = 1024
+
+FULL = ProblemError(
+    503,
+    "Too many requests at once",
+    f"{MAX_REQUESTS} requests are at work",
+    mend="send fewer at once",
+)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -38,7 +47,11 @@ SECURITY_HEADERS = {
 
 
 class Keeper:
-    """Checks the shared secret; an address that guessed wrong a few times waits for a while."""
+    """Checks the shared secret; an address that guessed wrong a few times waits for a while.
+
+    The right secret is never made to wait: another program of the same address, with a wrong one,
+    must not keep the operator from an override. A secret is too long to be guessed even so.
+    """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         """Remember the secret; None lets everybody in (loopback only)."""
@@ -58,6 +71,8 @@ class Keeper:
         Raises:
             ProblemError: too many wrong ones came from this address lately.
         """
+        if self._token is None or same(token, self._token):
+            return self._session
         now = self._clock()
         failures = self._failures.get(address, deque())
         while failures and now - failures[0] > FAILURE_WINDOW_S:
@@ -67,8 +82,6 @@ class Keeper:
             raise ProblemError(
                 429, "Too many attempts", "too many wrong tokens", mend=f"wait {wait_s:.0f} s"
             )
-        if self._token is None or same(token, self._token):
-            return self._session
         failures.append(now)
         self._failures[address] = failures
         while len(self._failures) > MAX_ADDRESSES:
@@ -99,6 +112,7 @@ class Guard:
     def __init__(self, app: ASGIApp, keeper: Keeper, allowed_hosts: tuple[str, ...]) -> None:
         self._app = app
         self._keeper = keeper
+        self._at_work = 0
         self._hosts = {host.lower() for host in allowed_hosts} | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,10 +125,18 @@ class Guard:
         except ProblemError as error:
             await _refuse(scope, receive, send, error)
             return
-        if scope["type"] == "http":
-            await self._app(scope, _bounded(receive), _with_headers(send))
-        else:
+        if scope["type"] == "websocket":
             await self._app(scope, receive, send)
+            return
+        counted = scope["path"] not in ALWAYS_HEARD
+        self._at_work += counted
+        try:
+            if self._at_work > MAX_REQUESTS and counted:
+                await _refuse(scope, receive, send, FULL)
+            else:
+                await self._app(scope, _bounded(receive), _with_headers(send))
+        finally:
+            self._at_work -= counted
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

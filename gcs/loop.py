@@ -283,6 +283,7 @@ class Loop:
             self.neutral()
             return
         control.send(decision.command)
+        step.held = follow.refusal
 
     def _survive(self, error: Exception) -> None:
         """An error that nobody foresaw: hover, note it once and go on."""

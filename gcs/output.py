@@ -34,6 +34,7 @@ class Step:
         phase: the session's state after it.
         truth: annotated target that the flight is measured against.
         decision: what the follow controller wanted.
+        held: why its command did not go out; None where it did, or there is none.
         update_ns: begin and end of the tracker's update, host's monotonic clock.
     """
 
@@ -42,6 +43,7 @@ class Step:
     phase: Phase
     truth: str | None
     decision: Decision | None = None
+    held: str | None = None
     update_ns: tuple[int, int] | None = None
 
     @property
@@ -190,6 +192,7 @@ class Output:
             "dropped": self._skipped,
             "command": asdict(command) if command else None,
             "reason": decision.reason if decision else answer.refused,
+            "held": step.held,
         }
 
     def _status(self, step: Step, error: TruthError) -> Status:

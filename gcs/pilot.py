@@ -82,6 +82,13 @@ class Pilot:
         self._servo = Servo()
         self._verdict: Verdict | None = None
         self._refusal: str | None = None
+        self._held: str | None = None
+        self._barrier_ns = -1
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the newest command did not go out; None where it did."""
+        return self._held
 
     @property
     def status(self) -> PilotStatus:
@@ -96,6 +103,7 @@ class Pilot:
             return
         with self._lock:
             self._watch = safety.grant(self._watch, level)
+            self._barrier_ns = self._clock()
             self._verdict = None
             self._servo = self._servo.release_distance()
         self._note("control_level", f"control level {level.name}")
@@ -141,6 +149,7 @@ class Pilot:
         """Believe no earlier box and void the confirmation; the level stays."""
         with self._lock:
             self._watch = safety.lose(self._watch)
+            self._barrier_ns = self._clock()
             self._verdict = None
             self._servo = self._servo.forget_target()
 
@@ -183,7 +192,9 @@ class Pilot:
         return Decision(command, reason)
 
     def _pass(self, command: RateCommand) -> None:
-        """Send what was decided, unless the operator took over since.
+        """Send what was decided, unless the operator took over, stopped or changed the level since.
+
+        What stands on a box from before that is held back, however late it comes.
 
         A vehicle out of reach is noted, not raised: the target is tracked on, and the vehicle's
         own expiry makes it neutral. When it is reached again it starts still: forward flight has
@@ -191,12 +202,13 @@ class Pilot:
         """
         refusal: str | None = None
         with self._lock:
-            if self._watch.level is ControlLevel.OFF and not command.is_neutral:
+            self._held = None if command.is_neutral else self._why_held(command)
+            if self._held is not None:
                 return
             try:
                 self._control.send(command)
             except ControlError as error:
-                refusal = str(error)
+                self._held = refusal = str(error)
                 self._watch = safety.lose(self._watch)
                 self._servo = self._servo.forget_target()
             if refusal is None and command.is_neutral:
@@ -204,6 +216,13 @@ class Pilot:
             fresh, self._refusal = refusal != self._refusal, refusal
         if refusal is not None and fresh:
             self._note("control_failed", refusal)
+
+    def _why_held(self, command: RateCommand) -> str | None:
+        if self._watch.level is ControlLevel.OFF:
+            return "the level of control is OFF"
+        if command.issued_ns <= self._barrier_ns:
+            return "decided before a stop or a change of level"
+        return None
 
     def _calm(self) -> None:
         now_ns = self._clock()

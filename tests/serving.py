@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from drone.control import VehicleControl
 from drone.source import FrameSource
-from gcs.app import Server, create_app, listen
+from gcs.app import Server, create_app, listen, server_config
 from gcs.follow import Follow
 from gcs.settings import Settings, load_settings
 from gcs.station import Station, assemble
@@ -97,14 +96,7 @@ def in_memory(station: Station) -> Iterator[MemoryClient]:
 def served(station: Station) -> Iterator[str]:
     """Serve a station on loopback; yields its address, host:port."""
     listener = listen(station.settings)
-    config = uvicorn.Config(
-        create_app(station),
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-        ws_max_size=64 * 1024,
-        ws_per_message_deflate=False,
-    )
-    server = Server(config, station)
+    server = Server(server_config(station), station)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from gcs.guard import FAILURE_WINDOW_S, MAX_FAILURES, Keeper, host_name
+from gcs.guard import (
+    ALWAYS_HEARD,
+    FAILURE_WINDOW_S,
+    MAX_FAILURES,
+    MAX_REQUESTS,
+    Guard,
+    Keeper,
+    host_name,
+)
 from gcs.problems import ProblemError
 from tests.serving import MemoryClient, in_memory, make_station
 
@@ -123,10 +135,45 @@ def test_guessing_is_slow() -> None:
     for _ in range(MAX_FAILURES):
         assert keeper.sign_in("guess", "10.0.0.9") is None
     with pytest.raises(ProblemError, match="too many wrong tokens"):
-        keeper.sign_in(TOKEN, "10.0.0.9")
+        keeper.sign_in("guess", "10.0.0.9")
     assert keeper.sign_in(TOKEN, "10.0.0.1") is not None, "the operator is not locked out"
+    assert keeper.sign_in(TOKEN, "10.0.0.9") is not None, "nor beside a program that guesses"
     now = FAILURE_WINDOW_S + 1
-    assert keeper.sign_in(TOKEN, "10.0.0.9") is not None
+    assert keeper.sign_in("guess", "10.0.0.9") is None
+
+
+def test_a_flood_of_requests_does_not_keep_an_override_waiting() -> None:
+    async def scenario() -> list[int]:
+        release = asyncio.Event()
+        statuses: list[int] = []
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/slow":
+                await release.wait()
+            await Response(status_code=204)(scope, receive, send)
+
+        guard = Guard(slow, Keeper(None), ())
+
+        async def ask(path: str, method: str = "GET") -> int:
+            transport = httpx.ASGITransport(app=guard)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1"
+            ) as client:
+                answer = await client.request(method, path)
+            if answer.status_code == 503:
+                assert answer.json()["title"] == "Too many requests at once"
+            return answer.status_code
+
+        flood = [asyncio.create_task(ask("/slow")) for _ in range(MAX_REQUESTS)]
+        await asyncio.sleep(0.2)
+        statuses.append(await ask("/other"))
+        statuses += [await ask(path, "POST") for path in ALWAYS_HEARD]
+        release.set()
+        assert set(await asyncio.gather(*flood)) == {204}
+        statuses.append(await ask("/other"))
+        return statuses
+
+    assert asyncio.run(scenario()) == [503, 204, 204, 204]
 
 
 @pytest.mark.parametrize(

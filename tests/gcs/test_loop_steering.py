@@ -19,6 +19,7 @@ class FakeFollow:
     def __init__(self) -> None:
         self.asked: list[tuple[int, Phase]] = []
         self.resets = 0
+        self.refusal: str | None = None
 
     def decide(self, frame: Frame, answer: Answer, phase: Phase) -> Decision:
         self.asked.append((frame.number, phase))
@@ -53,6 +54,23 @@ def test_the_controller_steers_only_while_tracking(tmp_path: Path) -> None:
     finally:
         rig.station.stop()
     assert control.neutrals > 0
+
+
+def test_the_log_tells_which_commands_were_held_back(tmp_path: Path) -> None:
+    follow = FakeFollow()
+    rig = Rig(tmp_path, control=FakeControl(), follow=follow)
+    try:
+        rig.push_and_wait(0)
+        rig.start_track()
+        rig.push_and_wait(1)
+        follow.refusal = "the vehicle is out of reach"
+        rig.push_and_wait(2)
+        rig.stop_track()
+        assert [(line["frame_id"], line["held"]) for line in rig.flight()[-2:]] == [
+            (1, None), (2, "the vehicle is out of reach"),
+        ]  # fmt: skip
+    finally:
+        rig.station.stop()
 
 
 def test_a_controller_that_leaves_the_vehicle_alone_does_so_while_lost(tmp_path: Path) -> None:

@@ -75,6 +75,49 @@ class Flight:
         return decision.command
 
 
+def steered() -> tuple[Flight, RateCommand]:
+    """A flight on CAMERA, and a command that is decided and not yet passed on."""
+    flight = Flight()
+    flight.pilot.grant(ControlLevel.CAMERA)
+    for _ in range(10):
+        command = flight.see()
+    assert command is not None
+    assert not command.is_neutral
+    answer = Answer(Box.from_centre(250, 120, 24, 24), 0.9, Level.SURE)
+    late = flight.pilot.decide(flight.frame(), answer, Phase.TRACKING).command
+    assert late is not None
+    assert not late.is_neutral
+    flight.vehicle.sent.clear()
+    return flight, late
+
+
+@pytest.mark.parametrize("event", ["stop", "level", "override"])
+def test_what_was_decided_before_a_stop_does_not_go_out_after_it(event: str) -> None:
+    flight, late = steered()
+    if event == "stop":
+        flight.pilot.reset()
+    elif event == "level":
+        flight.pilot.grant(ControlLevel.CAMERA)
+    else:
+        flight.pilot.override("api")
+        flight.vehicle.sent.clear()
+    flight.pilot.gate.send(late)
+    assert flight.vehicle.sent == []
+    assert flight.pilot.refusal is not None
+    if event != "override":  # boxes from after it steer again
+        for _ in range(10):
+            flight.see()
+        assert any(c is not None and not c.is_neutral for c in flight.vehicle.sent)
+        assert flight.pilot.refusal is None
+
+
+def test_a_vehicle_out_of_reach_is_told_as_the_reason() -> None:
+    flight, late = steered()
+    flight.vehicle.broken = True
+    flight.pilot.gate.send(late)
+    assert flight.pilot.refusal == "out of reach"
+
+
 def test_off_leaves_the_vehicle_to_its_pilot() -> None:
     flight = Flight()
     assert flight.see() is None
