@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from gcs.app import listen, serve
     from gcs.compose import build_station
+    from gcs.problems import shown
     from gcs.settings import load_settings
 
     settings = load_settings({name: getattr(args, name) for name in FLAGS}, args.config)
@@ -85,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
         raise
     address = page_address(settings, listener)
     print(f"MLKD-Track on {address}", flush=True)
-    print(f"source {station.feed.source.name}, engine {station.backend.name}", flush=True)
-    print(f"flights in {settings.flights_dir.resolve()}; Ctrl+C stops", flush=True)
+    print(f"source {station.feed.name}, engine {station.backend.name}", flush=True)
+    print(f"flights in {shown(str(settings.flights_dir.resolve()))}; Ctrl+C stops", flush=True)
     if settings.open:
         timer = threading.Timer(OPEN_DELAY_S, webbrowser.open, [address])
         timer.daemon = True

@@ -158,6 +158,11 @@ class Feed:
         """Age of the newest frame by its capture, None before the first."""
         return None if self.newest_ns is None else (self._clock() - self.newest_ns) / 1e6
 
+    @property
+    def name(self) -> str:
+        """The source's name as text that any output can hold: a path may have other bytes."""
+        return self.source.name.encode("utf-8", "backslashreplace").decode("utf-8")
+
     def outdated(self, frame: Frame) -> bool:
         """True for a frame of a live source that is here for longer than two usual intervals.
 
@@ -177,7 +182,7 @@ class Feed:
         self._opening = None
         self._heard_ns = self._clock()
         if opening.error is not None:
-            logger.warning("%s: %s", self.source.name, opening.error)
+            logger.warning("%s: %s", self.name, opening.error)
             self.reopen(opening.error)
             return False
         return True
@@ -209,7 +214,7 @@ class Feed:
     def _judge_silence(self) -> None:
         silent_ns = self._clock() - self._heard_ns
         if silent_ns > self._reconnect_ns:
-            self.reopen(f"no frame for {silent_ns / 1e9:.1f} s; opening {self.source.name} anew")
+            self.reopen(f"no frame for {silent_ns / 1e9:.1f} s; opening {self.name} anew")
         elif silent_ns > self._stall_ns and self.newest_ns is not None:
             self.video = Video.STALLED
             self.message = "no frame arrives"

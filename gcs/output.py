@@ -135,7 +135,7 @@ class Output:
         """Open the flight log; returns the flight's name, None when it cannot be written."""
         height, width = frame.image.shape[:2]
         manifest = {
-            "source": self._feed.source.name,
+            "source": self._feed.name,
             "engine": self._identity.engine,
             **self._identity.manifest,
             "frame_size": [width, height],
@@ -211,7 +211,7 @@ class Output:
             refused=self.refused,
             recording=self._recorder.flight_id if self._recorder.recording else None,
             log_error=self._recorder.error,
-            source=feed.source.name,
+            source=feed.name,
             engine=self._identity.engine,
             camera=self._identity.camera,
             thresholds=self._identity.thresholds,

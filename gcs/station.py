@@ -142,7 +142,7 @@ class Station:
         """The newest state with the newest picture's number and its age as of now."""
         latest, picture = self.hub.latest, self.hub.latest_picture
         if latest is None:
-            early = Status(source=self.feed.source.name, engine=self.backend.name)
+            early = Status(source=self.feed.name, engine=self.backend.name)
             return self.stamped(early)
         status = latest.status
         if status.frame_id is None and picture is not None:
@@ -189,7 +189,7 @@ class Station:
         return Health(
             healthy=not problems,
             loop=loop,
-            source=f"{self.feed.source.name}: {self.feed.video.value}",
+            source=f"{self.feed.name}: {self.feed.video.value}",
             engine=self.backend.name,
             loop_beat_ms=round(beat_ms, 1),
             problems=problems,

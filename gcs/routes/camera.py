@@ -23,7 +23,7 @@ async def move_camera(request: CameraRequest, station: CurrentStation) -> Respon
         raise ProblemError(
             409,
             "No camera control",
-            f"the source {station.feed.source.name} cannot be moved",
+            f"the source {station.feed.name} cannot be moved",
             expected="a source with a camera that answers to commands",
             mend="serve the simulator or a drone",
         )

@@ -18,7 +18,8 @@ from gcs.cli import main
 from gcs.compose import choose_model
 from gcs.settings import load_settings
 from model.errors import InputError, MissingExtraError, ModelFileError
-from tests.serving import wait_until
+from tests.fakes import MovingSource
+from tests.serving import in_memory, make_station, wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -37,6 +38,18 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     assert "\n" not in line
     assert line.startswith("mlkd serve: ")
     return line
+
+
+def test_a_source_whose_name_is_no_text(tmp_path: Path) -> None:
+    source = MovingSource()
+    source.name = "v\udcff.mp4"
+    station = make_station(tmp_path, source)
+    with in_memory(station) as client:
+        wait_until(lambda: station.hub.latest_picture)
+        answer = client.get("/api/status")
+    assert answer.status_code == 200
+    assert answer.json()["source"] == "v\\udcff.mp4"
+    station.feed.name.encode("utf-8")
 
 
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

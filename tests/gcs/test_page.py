@@ -353,6 +353,46 @@ def test_a_station_that_goes_away_and_comes_back(tmp_path: Path) -> None:
             page.wait(f"{STATE} === 'IDLE'")
 
 
+def test_a_station_that_falls_silent_is_asked_anew(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    with page_of(tmp_path, station) as page:
+        page.wait(SQUARE)
+        page.eval(
+            "window.opened = 0; const Own = WebSocket; window.WebSocket = class extends Own {"
+            "constructor(...given) { super(...given); window.opened += 1; } }; 0"
+        )
+        publish = station.hub.publish
+        station.hub.publish = lambda publication: None  # type: ignore[method-assign]
+        page.wait(f"{STATE} === 'NO LINK'")
+        page.wait("window.opened === 1")  # the old socket is open still, as to a dead host
+        station.hub.publish = publish  # type: ignore[method-assign]
+        page.wait(f"{STATE} === 'IDLE'")
+        page.eval("new Promise((done) => setTimeout(done, 4000))")
+        assert page.eval("window.opened") <= 2, "a station that speaks is left alone"
+        assert page.errors == []
+
+
+def test_no_box_is_drawn_of_a_track_that_ended(tmp_path: Path) -> None:
+    station = make_station(tmp_path, SlowSource(30, (640, 360)))
+    with page_of(tmp_path, station) as page:
+        labels = page.eval(
+            """import('/static/view.js').then(async ({ View }) => {
+              const canvas = document.createElement('canvas');
+              document.body.append(canvas);
+              const view = new View(canvas), said = [];
+              view.label = (text) => said.push(text);
+              const picture = await createImageBitmap(new ImageData(64, 36));
+              const header = { size: [64, 36], box: [1, 1, 9, 9], score: 0.9, level: 'SURE' };
+              view.show({ ...header, state: 'TRACKING' }, picture, 0);
+              const shown = said.length;
+              // The track ends, and no new picture comes with the news.
+              view.show({ ...header, state: 'IDLE', level: null, box: null }, null, 0);
+              return [shown, said.length];
+            })"""
+        )
+        assert labels == [1, 1]
+
+
 def test_the_token_is_asked_for_once(tmp_path: Path) -> None:
     token = "0123456789abcdef-night"
     station = make_station(tmp_path, SlowSource(30, (640, 360)), token=token)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given
@@ -44,8 +46,41 @@ situations = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(situations, max_size=40))
-def test_any_history_keeps_the_promises(history: list[dict[str, Any]]) -> None:
+GOOD: dict[str, Any] = {
+    "gap_ms": 33, "age_ms": 30, "phase": Phase.TRACKING, "box": BOX, "score": 0.9, "low": False,
+    "frame": True, "override": None, "telemetry": WELL, "operator": None,
+}  # fmt: skip
+HELD = [GOOD] * 12 + [{**GOOD, "operator": "confirm"}, GOOD]
+"""A target that is held, and forward flight confirmed: the histories begin where it flies."""
+
+good = st.just(GOOD)
+recovery = st.just([*HELD[:12], {**GOOD, "operator": "follow"}, *HELD])
+histories = st.lists(
+    st.one_of(
+        *[st.lists(good, min_size=1, max_size=6)] * 3, st.lists(situations, max_size=2), recovery
+    ),
+    max_size=12,
+).map(lambda parts: [*HELD, *(step for part in parts for step in part)])
+
+
+def test_any_history_keeps_the_promises() -> None:
+    seen: Counter[str] = Counter()
+
+    @given(histories)
+    def fly(history: list[dict[str, Any]]) -> None:
+        for out in judged(history):
+            seen["steps"] += 1
+            seen["moves"] += not out.is_neutral
+            seen["forward"] += out.forward_m_s != 0.0
+
+    fly()
+    # A promise about commands is one only where there are commands.
+    assert seen["moves"] > 0.2 * seen["steps"]
+    assert seen["forward"] > 0.05 * seen["steps"]
+    assert seen["moves"] < 0.98 * seen["steps"]
+
+
+def judged(history: list[dict[str, Any]]) -> Iterator[RateCommand]:
     watch, now_ns = safety.grant(Watch(), ControlLevel.FOLLOW), NOW_NS
     confirmed_since_loss = False
     wanted = RateCommand(30.0, -30.0, 2.5)
@@ -77,6 +112,7 @@ def test_any_history_keeps_the_promises(history: list[dict[str, Any]]) -> None:
         check_promises(before, watch, now, verdict, out)
         if out.forward_m_s != 0.0:
             assert confirmed_since_loss
+        yield out
 
 
 def check_promises(
