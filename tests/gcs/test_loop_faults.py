@@ -16,7 +16,7 @@ from gcs.beginning import NoVideoError
 from gcs.requests import ReopenOrder
 from gcs.session import Phase
 from model.errors import BackendError
-from tests.fakes import BrightnessBackend
+from tests.fakes import BrightnessBackend, FakeControl
 from tests.rig import Rig
 from tests.serving import wait_until
 
@@ -130,8 +130,10 @@ def test_a_broken_source_comes_back(rig: Rig) -> None:
 
 
 def test_an_error_nobody_foresaw_is_survived_and_noted_once(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    control = FakeControl()
+    rig = Rig(tmp_path, control=control)
     rig.push_and_wait(0)
     broken = threading.Event()
     broken.set()
@@ -143,10 +145,13 @@ def test_an_error_nobody_foresaw_is_survived_and_noted_once(
         return read(timeout_s)
 
     monkeypatch.setattr(rig.source, "read", fail)
+    before = control.neutrals
     wait_until(lambda: "loop_error" in rig.kinds())
+    assert control.neutrals > before, "it hovers first"
     broken.clear()
     rig.push_and_wait(1)
     assert rig.kinds().count("loop_error") == 1
+    rig.station.stop()
 
 
 def test_a_loop_that_cannot_go_on_dies_visibly(

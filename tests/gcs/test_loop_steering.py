@@ -11,6 +11,7 @@ from gcs.session import Phase
 from gcs.target import Answer
 from tests.fakes import FakeControl
 from tests.rig import Rig
+from tests.serving import wait_until
 
 
 class FakeFollow:
@@ -106,3 +107,33 @@ def test_at_level_off_nothing_is_ever_commanded(tmp_path: Path) -> None:
     rig.station.stop()
     assert control.sent == []
     assert control.neutrals >= 2, "stop, and the end of the station"
+
+
+def test_stall_loss_stop_and_a_new_start_reset_the_controller_and_hover(tmp_path: Path) -> None:
+    control, follow = FakeControl(), FakeFollow()
+    rig = Rig(tmp_path, control=control, follow=follow, stall_s=0.5)
+
+    def happened() -> tuple[bool, bool]:
+        """Whether it was reset, and hovered, since the last call."""
+        new = (follow.resets > seen[0], control.neutrals > seen[1])
+        seen[:] = [follow.resets, control.neutrals]
+        return new
+
+    seen = [0, 0]
+    try:
+        rig.push_and_wait(0)
+        happened()
+        rig.start_track()
+        assert happened()[0], "a new start"
+        for number in range(1, 30):
+            rig.push_and_wait(number, visible=False)
+            if rig.station.loop.session.phase is Phase.LOST:
+                break
+        assert happened() == (True, True), "a loss"
+        rig.push_and_wait(30)
+        wait_until(lambda: rig.published[-1].status.video == "STALLED")
+        assert happened() == (True, True), "a stall"
+        rig.stop_track()
+        assert happened() == (True, True), "a stop"
+    finally:
+        rig.station.stop()

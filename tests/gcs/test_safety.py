@@ -64,7 +64,8 @@ CASES: dict[str, list[tuple[Watch, Situation, Action]]] = {
         (HELD, seen(override=source), Action.RELEASE) for source in ("stick", "key", "api")
     ],
     "returning": [
-        (HELD, told(flying_state=state), Action.RELEASE) for state in sorted(RETURNING_STATES)
+        (HELD, told(flying_state=state), Action.RELEASE)
+        for state in ("returning_home", "landing", "emergency", "emergency_landing", "landed")
     ]
     + [(HELD, told(returning_home=True), Action.RELEASE)],
     "battery": [(HELD, told(battery_percent=19.9), Action.RELEASE)],
@@ -221,6 +222,45 @@ def test_what_each_action_lets_through(action: Action) -> None:
         Action.CAMERA: (5.0, 4.0, 0.0, 0.0, 0.0),
         Action.YAW: (5.0, 0.0, 0.0, 0.0, 0.0),
     }.get(action, (0.0,) * 5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["yaw_deg_s", "gimbal_pitch_deg_s", "forward_m_s"])
+def test_a_rate_that_is_no_number_is_zero_and_the_others_pass(name: str, value: float) -> None:
+    wanted = RateCommand(5.0, 4.0, 2.0)
+    out = safety.permit(replace(wanted, **{name: value}), Action.FOLLOW, NOW_NS, CONFIG)
+    assert out == replace(wanted, issued_ns=NOW_NS, **{name: 0.0})
+
+
+def test_a_new_level_voids_the_confirmation() -> None:
+    for level in (ControlLevel.CAMERA, ControlLevel.FOLLOW):
+        watch = safety.grant(HELD, level)
+        assert not watch.confirmed
+        assert watch.level is level
+        assert judged(watch, seen()).action >= Action.CAMERA
+
+
+def test_good_boxes_count_only_in_a_row() -> None:
+    watch, now_ns = safety.grant(Watch(), ControlLevel.CAMERA), NOW_NS
+    for step in range(40):
+        # One short of enough, then one that is low: it never gets as far as commanding.
+        low = step % CONFIG.regain_frames == CONFIG.regain_frames - 1
+        now = seen(now_ns=now_ns, captured_ns=now_ns - 20 * MS, low=low)
+        watch, verdict = safety.judge(watch, now, CONFIG)
+        assert verdict.action >= Action.NEUTRAL, step
+        now_ns += 33 * MS
+
+
+def test_after_a_step_back_nothing_goes_out_until_the_clock_has_caught_up() -> None:
+    watch, actions = HELD, []
+    for back_ms in (-400, -300, -100, -1, 33):
+        now_ns = NOW_NS - 33 * MS + back_ms * MS
+        now = seen(now_ns=now_ns, captured_ns=now_ns - 20 * MS)
+        watch, verdict = safety.judge(watch, now, CONFIG)
+        actions.append(
+            verdict.action >= Action.NEUTRAL and "clock" in (verdict.rule, *verdict.also)
+        )
+    assert actions == [True, True, True, True, False]
 
 
 @given(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 5), st.sampled_from(Action))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drone.control import Told
 from drone.errors import ControlError
 from drone.frame import Frame, Telemetry
 from gcs.station import Station, assemble
@@ -302,3 +305,60 @@ def test_the_end_of_the_service_takes_the_level_away(
     station.take_over("shutdown")
     assert control.neutrals > neutrals
     assert client.get("/api/follow").json()["level"] == "OFF"
+
+
+class FakeVehicle(FakeControl):
+    """A vehicle that the station opens and closes; a test can move its sticks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = 0
+        self.overruled: Callable[[], None] | None = None
+
+    def open(self, overruled: Callable[[], None], told: Told) -> None:
+        self.overruled = overruled
+        told("connected")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_the_vehicles_sticks_take_over_and_its_end_is_the_stations(tmp_path: Path) -> None:
+    vehicle = FakeVehicle()
+    station = make_station(tmp_path, FlyingSource(), control=vehicle)
+    station.vehicle = vehicle
+    with in_memory(station) as client:
+        grant(client, "CAMERA")
+        neutrals = vehicle.neutrals
+        assert vehicle.overruled is not None
+        vehicle.overruled()
+        assert vehicle.neutrals > neutrals
+        assert client.get("/api/follow").json()["level"] == "OFF"
+        assert vehicle.closed == 0
+    assert vehicle.closed == 1
+
+
+def test_to_calm_the_station_voids_the_confirmation_before_the_loop_hears_of_it(
+    client: MemoryClient, station: Station
+) -> None:
+    grant(client, "FOLLOW")
+    start(client, station)
+    confirm(client)
+    assert station.pilot is not None
+    with station.pilot._lock:  # the loop cannot decide anything meanwhile
+        assert station.pilot.status.confirmed
+        station.calm()
+        assert not station.pilot.status.confirmed
+
+
+def test_an_override_waits_for_no_body(client: MemoryClient, control: FakeControl) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    grant(client, "FOLLOW")
+    neutrals, began = control.neutrals, time.monotonic()
+    answer = client.post("/api/follow/override", content=endless())
+    assert answer.is_success
+    assert control.neutrals > neutrals
+    assert time.monotonic() - began < 5
