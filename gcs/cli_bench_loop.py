@@ -199,12 +199,15 @@ def summarise(records: Sequence[dict[str, Any]], wall_s: float, frames: int) -> 
     """Percentiles, ms, of what the flight log tells of each frame."""
     if not records:
         raise MlkdError("the flight log holds no frame: expected one a tracked frame")
+    tracked = [r for r in records if r["inferred_ns"] is not None]
+    if not tracked:
+        raise MlkdError("no frame was tracked: each lay unread for too long; is the machine busy?")
     captured, inferred, published = (
-        np.array([r[key] for r in records], np.float64) / 1e6
+        np.array([r[key] for r in tracked], np.float64) / 1e6
         for key in ("captured_ns", "inferred_ns", "published_ns")
     )
     stages = {
-        "update": np.array([r["update_ms"] for r in records], np.float64),
+        "update": np.array([r["update_ms"] for r in tracked], np.float64),
         "capture to answer": inferred - captured,
         "answer to publication": published - inferred,
         "capture to publication": published - captured,
@@ -215,6 +218,7 @@ def summarise(records: Sequence[dict[str, Any]], wall_s: float, frames: int) -> 
     }
     gaps_s = np.diff(published) / 1e3
     report["frames"] = frames
+    report["untracked"] = len(records) - len(tracked)
     report["fps"] = round(float(1 / gaps_s.mean()), 1) if gaps_s.size else None
     report["dropped"] = sum(r["dropped"] for r in records)
     report["wall_s"] = round(wall_s, 2)

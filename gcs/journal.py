@@ -43,6 +43,10 @@ class Journal:
         """Leave an event for `collect`; from any thread, and no disk keeps it waiting."""
         self._posted.append((kind, message, self._clock()))
 
+    def close(self) -> None:
+        """Nothing more comes; the loop's thread only, as its last word."""
+        self._recorder.close()
+
     def collect(self) -> None:
         """Add what was posted. The loop's thread only."""
         while self._posted:

@@ -304,4 +304,6 @@ class Loop:
         for order in self.orders.take():
             if isinstance(order, (StartOrder, StopOrder)):
                 order.answer.set_exception(NoVideoError("the station is stopping"))
+        self._parts.journal.collect()
+        self._parts.journal.close()
         self._parts.feed.close()

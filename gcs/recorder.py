@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+logger = logging.getLogger(__name__)
+
 VERSION = 1
+STATION_FILE = "station.jsonl"
+"""In the folder of flights: what happened between them, of all starts of the station."""
+STATION_BYTES = 4 * 1024 * 1024
+"""At this size the file takes the name `station.1.jsonl`, and the one of that name goes."""
 
 
 class LogFile:
     """Appends JSON lines with one system call each, so a killed process loses none of them."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file.
+    def __init__(self, path: Path, new: bool = True) -> None:
+        """Create the file, or go on in one where `new` is not set.
 
         Raises:
-            OSError: it cannot be created.
+            OSError: it cannot be created, or is there and should be new.
         """
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        self._size = 0
+        exclusive = os.O_EXCL if new else 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | exclusive, 0o644)
+        self._size = os.fstat(self._fd).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self._size
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line.
@@ -60,6 +73,8 @@ class Recorder:
         self._manifest: dict[str, Any] = {}
         self._track: LogFile | None = None
         self._events: LogFile | None = None
+        self._between: LogFile | None = None
+        self._between_failed = False
 
     @property
     def recording(self) -> bool:
@@ -106,13 +121,39 @@ class Recorder:
             self._fail(error)
 
     def event(self, event: Mapping[str, Any]) -> None:
-        """Append an event."""
+        """Append an event to the flight's log, or to the station's where no flight is written."""
         if self._events is None:
+            self._event_between(event)
             return
         try:
             self._events.append(event)
         except OSError as error:
             self._fail(error)
+
+    def close(self) -> None:
+        """Close the station's file; the next event opens it again."""
+        if self._between is not None:
+            self._between.close()
+            self._between = None
+
+    def _event_between(self, event: Mapping[str, Any]) -> None:
+        wall = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        try:
+            if self._between is None:
+                self.flights_dir.mkdir(parents=True, exist_ok=True)
+                self._between = LogFile(self.flights_dir / STATION_FILE, new=False)
+            if self._between.size > STATION_BYTES:
+                self.close()
+                older = self.flights_dir / f"{Path(STATION_FILE).stem}.1.jsonl"
+                (self.flights_dir / STATION_FILE).replace(older)
+                self._between = LogFile(self.flights_dir / STATION_FILE, new=False)
+            self._between.append({"wall": wall, **event})
+            self._between_failed = False
+        except OSError as error:
+            if not self._between_failed:
+                where = self.flights_dir / STATION_FILE
+                logger.warning("events are not logged: %s: %s", where, error.strerror or error)
+            self._between_failed = True
 
     def end(self) -> str | None:
         """Close the flight; returns its name where one was written."""

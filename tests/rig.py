@@ -11,7 +11,7 @@ from gcs.requests import StartOrder, StopOrder
 from gcs.schemas import Started, StartRequest, Stopped
 from gcs.station import Station
 from tests.fakes import BrightnessBackend, QueueSource, make_frame
-from tests.serving import make_station, wait_until
+from tests.serving import flight_folder, make_station, wait_until
 
 START = StartRequest(box=[148, 108, 24, 24])
 
@@ -59,5 +59,5 @@ class Rig:
         return [notice.kind for notice in self.station.journal.events]
 
     def flight(self) -> list[dict[str, Any]]:
-        (folder,) = self.station.settings.flights_dir.iterdir()
+        folder = flight_folder(self.station)
         return [json.loads(line) for line in (folder / "track.jsonl").read_text().splitlines()]

@@ -60,6 +60,12 @@ def wait_until(true: Callable[[], object], timeout_s: float = 20.0) -> None:
         time.sleep(0.005)
 
 
+def flight_folder(station: Station) -> Path:
+    """The folder of the only flight that was logged."""
+    (manifest,) = station.settings.flights_dir.glob("*/manifest.json")
+    return manifest.parent
+
+
 class MemoryClient:
     """Talks to an application without a socket."""
 

@@ -39,7 +39,9 @@ def test_every_counted_frame_was_tracked_and_logged(tmp_path: Path, view: bool) 
     station = make_station(source, BrightnessBackend(), tmp_path)
     records = measure(station, source, 20, view)
     assert len(records) >= 20
-    assert all(r["inferred_ns"] >= r["captured_ns"] for r in records)
+    tracked = [r for r in records if r["inferred_ns"] is not None]  # a busy machine skips some
+    assert tracked
+    assert all(r["inferred_ns"] >= r["captured_ns"] for r in tracked)
     assert any(r["command"] is not None for r in records)
     report = summarise(records, 1.0, len(records))
     whole, parts = report["capture to publication"], report["capture to answer"]
@@ -53,7 +55,9 @@ def test_summary_by_hand() -> None:
          "update_ms": 3.0, "dropped": 1}
         for t in (0, 10, 20)
     ]  # fmt: skip
-    report = summarise(records, 2.0, 3)
+    skipped = {"captured_ns": 0, "inferred_ns": None, "published_ns": 900 * ms, "update_ms": None}
+    report = summarise([*records, {**skipped, "dropped": 0}], 2.0, 3)
+    assert report["untracked"] == 1
     assert report["capture to answer"]["p99_ms"] == 4.0
     assert report["answer to publication"]["p50_ms"] == 1.0
     assert report["update"]["p95_ms"] == 3.0

@@ -18,7 +18,7 @@ from gcs.session import Phase
 from model.errors import BackendError
 from tests.fakes import BrightnessBackend, FakeControl
 from tests.rig import Rig
-from tests.serving import wait_until
+from tests.serving import flight_folder, wait_until
 
 
 def test_a_frame_the_engine_fails_on_is_refused_and_counted(rig: Rig) -> None:
@@ -171,7 +171,7 @@ def test_a_loop_that_cannot_go_on_dies_visibly(
     assert not health.healthy
     assert health.loop == "dead"
     assert "a bug that stays" in health.problems[0]
-    (folder,) = rig.station.settings.flights_dir.iterdir()
+    folder = flight_folder(rig.station)
     assert json.loads((folder / "manifest.json").read_text())["ended_at"]
     rig.station.stop()
 
@@ -182,7 +182,7 @@ def test_stopping_the_station_ends_the_flight(tmp_path: Path) -> None:
     rig.start_track()
     rig.push_and_wait(1)
     rig.station.stop()
-    (folder,) = rig.station.settings.flights_dir.iterdir()
+    folder = flight_folder(rig.station)
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert [event["kind"] for event in events] == ["track_started", "track_stopped"]
     assert events[-1]["message"] == "the station stops"

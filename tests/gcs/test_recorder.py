@@ -150,3 +150,43 @@ def test_kill_9_loses_no_line(tmp_path: Path) -> None:
     assert len(numbers) > told, "every line that was reported is there"
     assert json.loads((folder / "manifest.json").read_text())["source"] == "child"
     assert len(lines(folder / "events.jsonl")) == 1
+
+
+def test_events_between_flights_go_to_the_stations_file_over_all_starts(tmp_path: Path) -> None:
+    for start in range(2):
+        recorder = Recorder(tmp_path)
+        recorder.event({"kind": "override", "start": start})
+        recorder.begin({}, 1)
+        recorder.event({"kind": "found", "start": start})
+        recorder.end()
+        recorder.event({"kind": "control_level", "start": start})
+        recorder.close()
+    noted = lines(tmp_path / module.STATION_FILE)
+    assert [(event["kind"], event["start"]) for event in noted] == [
+        ("override", 0), ("control_level", 0), ("override", 1), ("control_level", 1),
+    ]  # fmt: skip
+    assert all(event["wall"] for event in noted)
+
+
+def test_the_stations_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STATION_BYTES", 1000)
+    recorder = Recorder(tmp_path)
+    for number in range(100):
+        recorder.event({"number": number})
+    recorder.close()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["station.1.jsonl", "station.jsonl"]
+    kept = [e["number"] for name in files for e in lines(tmp_path / name)]
+    assert kept == list(range(kept[0], 100))
+    assert all((tmp_path / name).stat().st_size < 1200 for name in files)
+
+
+def test_a_disk_that_takes_no_events_is_told_once_and_hinders_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    recorder = Recorder(tmp_path / "file" / "flights")
+    for _ in range(3):
+        recorder.event({"kind": "override"})
+    assert len([r for r in caplog.records if "events are not logged" in r.message]) == 1
+    assert recorder.error is None

@@ -15,9 +15,17 @@ import pytest
 from drone.control import Told
 from drone.errors import ControlError
 from drone.frame import Frame, Telemetry
+from gcs.flights import list_flights
 from gcs.station import Station, assemble
 from tests.fakes import BrightnessBackend, FakeControl, MovingSource
-from tests.serving import MemoryClient, in_memory, make_station, settings_for, wait_until
+from tests.serving import (
+    MemoryClient,
+    flight_folder,
+    in_memory,
+    make_station,
+    settings_for,
+    wait_until,
+)
 
 WELL = Telemetry(
     yaw_deg=0.0,
@@ -223,7 +231,7 @@ def test_stop_is_neutral_at_once_and_asks_for_a_new_confirmation(
     later_frames(station)
     assert len(control.sent) == sent, "nothing is commanded without a target"
     assert client.get("/api/follow").json()["confirmed"] is False
-    (folder,) = station.settings.flights_dir.iterdir()
+    folder = flight_folder(station)
     noted = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert {"follow_confirmed", "control"} <= {event["kind"] for event in noted}
 
@@ -362,3 +370,18 @@ def test_an_override_waits_for_no_body(client: MemoryClient, control: FakeContro
     assert answer.is_success
     assert control.neutrals > neutrals
     assert time.monotonic() - began < 5
+
+
+def test_what_happens_between_flights_is_on_disk(tmp_path: Path, control: FakeControl) -> None:
+    station = make_station(tmp_path, FlyingSource(), control=control)
+    file = station.settings.flights_dir / "station.jsonl"
+    with in_memory(station) as client:
+        grant(client, "CAMERA")
+        client.post("/api/follow/override", json={"source": "stick"})
+        wait_until(lambda: "override" in kinds(station))
+    noted = [json.loads(line) for line in file.read_text().splitlines()]
+    by_kind = {event["kind"]: event for event in noted}
+    assert {"control_level", "override"} <= by_kind.keys()
+    assert by_kind["override"]["wall"].startswith("20")
+    assert by_kind["control_level"]["monotonic_ns"] < by_kind["override"]["monotonic_ns"]
+    assert list_flights(station.settings.flights_dir) == []
