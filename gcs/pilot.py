@@ -153,6 +153,12 @@ class Pilot:
             self._verdict = None
             self._servo = self._servo.forget_target()
 
+    def hover(self) -> None:
+        """Send neutral before this returns, and believe no earlier box; the level stays."""
+        with self._lock:
+            self.reset()
+            self._calm()
+
     def decide(self, frame: Frame, answer: Answer, phase: Phase) -> Decision:
         """Decide on one processed frame.
 

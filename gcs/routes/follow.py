@@ -116,6 +116,7 @@ async def take_over(request: Request, pilot: CurrentPilot) -> FollowStatus:
     No body is needed, and none is refused: `{"source": "key"}` (`stick`, `api`) names who took
     over in the flight log.
     """
+    pilot.hover()  # at once: the body may be long in coming
     body = b""
     with contextlib.suppress(HTTPException, ClientDisconnect, asyncio.TimeoutError, TimeoutError):
         body = await asyncio.wait_for(request.body(), BODY_TIMEOUT_S)

@@ -83,7 +83,7 @@ def test_grant_confirm_and_override() -> None:
     assert call(app, "GET", "/api/follow").json()["rule"] == "clear"
     over = call(app, "POST", "/api/follow/override", {"source": "key"}).json()
     assert (over["level"], over["rule"]) == ("OFF", "override")
-    assert vehicle.neutrals == 1
+    assert vehicle.neutrals == 2, "at once, and by the override"
     assert pilot.status.level is ControlLevel.OFF
 
 

@@ -359,16 +359,23 @@ def test_to_calm_the_station_voids_the_confirmation_before_the_loop_hears_of_it(
         assert not station.pilot.status.confirmed
 
 
-def test_an_override_waits_for_no_body(client: MemoryClient, control: FakeControl) -> None:
+def test_an_override_waits_for_no_body(
+    client: MemoryClient, control: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gcs.routes.follow.BODY_TIMEOUT_S", 1.0)
+    meanwhile: list[int] = []
+
     async def endless() -> AsyncIterator[bytes]:
         yield b"{"
+        await asyncio.sleep(0.5)
+        meanwhile.append(control.neutrals)
         await asyncio.sleep(30)
 
     grant(client, "FOLLOW")
     neutrals, began = control.neutrals, time.monotonic()
     answer = client.post("/api/follow/override", content=endless())
     assert answer.is_success
-    assert control.neutrals > neutrals
+    assert meanwhile[0] > neutrals, "it hovers before the body is there"
     assert time.monotonic() - began < 5
 
 
