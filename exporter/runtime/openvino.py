@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class OpenVinoBackend(GraphBackend):
             InputError: bf16 was asked for, and this CPU has none.
             ModelFileError: a graph cannot be read or does not fit its manifest.
         """
-        self._core = _new_core()
+        self._core = _core()
         manifest = model.manifest
         search = self._read(model.search_path, manifest.search)
         template = self._read(model.template_path, manifest.template)
@@ -155,13 +155,24 @@ class _Graph:
             raise BackendError(f"OpenVINO failed: {_last_line(error)}") from error
 
 
-def _new_core() -> Any:
+def _core() -> Any:
     try:
         import openvino
     except ImportError:
         # The base install brings it, so that any extra does.
         raise MissingExtraError("openvino", "cpu") from None
-    return openvino.Core()
+    return _only_core(openvino.Core)
+
+
+@cache
+def _only_core(make: Callable[[], Any]) -> Any:
+    """OpenVINO's entry, one for the life of the process.
+
+    Its CPU plugin gives the thread a stack for signals, and takes it away when the entry goes. With
+    two entries that go in the order they came, the thread is left with the stack of the first,
+    which is no longer there: the next signal, as Ctrl-C, would end the process.
+    """
+    return make()
 
 
 def _spec_of(port: Any) -> TensorSpec:

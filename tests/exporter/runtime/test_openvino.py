@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ class Core:
 
 
 def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, able: bool, flags: list[str]) -> str:
-    real = runtime._new_core()
-    monkeypatch.setattr(runtime, "_new_core", lambda: Core(real, able))
+    real = runtime._core()
+    monkeypatch.setattr(runtime, "_core", lambda: Core(real, able))
     monkeypatch.setattr(runtime, "bf16_flags", lambda: flags)
     backend = runtime.OpenVinoBackend(open_model(folder), threads=1)
     backend.close()
@@ -83,3 +85,31 @@ def test_bf16_that_may_be_imitated_is_tried_against_f32(
         assert opened(fp32_folder, monkeypatch, able=True, flags=flags).startswith("openvino-f32")
     assert tried == [["bf16", "f32"]]
     assert "trying both" in caplog.text
+
+
+SIGNAL = """
+import gc, os, pathlib, signal, sys, time
+from exporter.manifest import open_model
+from exporter.runtime.openvino import OpenVinoBackend
+hits = []
+signal.signal(signal.SIGINT, lambda *_: hits.append(1))
+model = open_model(pathlib.Path(sys.argv[1]))
+first = OpenVinoBackend(model, "f32", 1)
+second = OpenVinoBackend(model, "f32", 1)
+first.close()
+del first
+gc.collect()
+second.close()
+del second
+gc.collect()
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(0.05)
+print(len(hits))
+"""
+
+
+def test_a_signal_after_two_engines_came_and_went_is_heard(fp32_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNAL, str(fp32_folder)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done.stderr[-500:]
