@@ -66,9 +66,10 @@ class Bench:
         return (zero_ns - last_ns) / 1e6
 
     def _commanding(self) -> list[int]:
-        newest = max(self.folder.iterdir(), key=lambda path: path.stat().st_mtime)
+        tracks = self.folder.glob("*/track.jsonl")
+        newest = max(tracks, key=lambda path: path.parent.stat().st_mtime)
         lines: list[dict[str, Any]] = []
-        for text in (newest / "track.jsonl").read_text(encoding="utf-8").splitlines():
+        for text in newest.read_text(encoding="utf-8").splitlines():
             lines.append(json.loads(text))
         return [line["captured_ns"] for line in lines if (line["command"] or {}).get("yaw_deg_s")]
 
