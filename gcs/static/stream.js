@@ -36,10 +36,12 @@ export class Stream {
     this.heard = performance.now();
   }
 
-  // The station speaks every second, video or not. A host that lost its power closes nothing: the
+  // The station speaks at least five times a second, video or not. A host that lost its power closes nothing: the
   // browser would wait for minutes.
   watch() {
-    if (this.socket && performance.now() - this.heard > SILENCE_MS) this.lose(this.socket, "");
+    // Longer after each failure: a picture may take its time on a thin link.
+    const limit = Math.max(SILENCE_MS, 3 * this.delay);
+    if (this.socket && performance.now() - this.heard > limit) this.lose(this.socket, "");
   }
 
   lose(socket, reason) {

@@ -153,13 +153,13 @@ def _train(
     set_training_mode(state.net, config.optim.statistics)
     try:
         for batch in bar:
-            done = schedule.progress(state.step, clock.elapsed_s())
-            progress, stopped = agree((done, float(stop.asked)), team)
+            # One clock for all: where the schedule follows it, all take the same rate.
+            elapsed_s, stopped = agree((clock.elapsed_s(), float(stop.asked)), team)
             if stopped:
                 raise KeyboardInterrupt
-            if progress >= 1.0:
+            if schedule.progress(state.step, elapsed_s) >= 1.0:
                 break
-            set_learning_rate(state.optimizer, schedule.rate(state.step, clock.elapsed_s()))
+            set_learning_rate(state.optimizer, schedule.rate(state.step, elapsed_s))
             recent.append(train_step(net, state, batch, config, team.device))
             state.elapsed_s = clock.elapsed_s()
             if log is not None and state.step % config.run.log_steps == 0:

@@ -276,14 +276,14 @@ def _train(
         set_training_mode(student.net, settings.optim.statistics)
     try:
         for raw in bar:
-            share = schedule.progress(room.step, clock.elapsed_s())
-            progress, stopped = agree((share, float(stop.asked)), team)
+            # One clock for all: where the schedule follows it, all take the same rate.
+            elapsed_s, stopped = agree((clock.elapsed_s(), float(stop.asked)), team)
             if stopped:
                 raise KeyboardInterrupt
-            if progress >= 1.0:
+            if schedule.progress(room.step, elapsed_s) >= 1.0:
                 break
             batch = to_device(raw, team.device)
-            done = _step(room, teacher, batch, config, schedule.rate(room.step, clock.elapsed_s()))
+            done = _step(room, teacher, batch, config, schedule.rate(room.step, elapsed_s))
             room.elapsed_s = clock.elapsed_s()
             recent.append(done.values)
             if log is not None and room.step % settings.run.log_steps == 0:

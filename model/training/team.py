@@ -64,7 +64,7 @@ def world_size() -> int:
 
 
 def agree(values: tuple[float, ...], team: Team) -> tuple[float, ...]:
-    """The greatest of each value over the processes, for all: so they stop at the same step."""
+    """The greatest of each value over the processes: so all learn at one rate and stop together."""
     if team.world == 1:
         return values
     shared = torch.tensor(values, dtype=torch.float64, device=team.device)

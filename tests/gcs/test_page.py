@@ -1,84 +1,22 @@
-"""The page in a real browser; set MLKD_SCREENSHOTS to a folder to keep pictures of it."""
+"""The page in a real browser: drawing, following, levels, layout."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gcs.situation import ControlLevel
-from gcs.station import Station
-from tests.chromium import Page, find_chromium, open_page
-from tests.fakes import FakeControl, MovingSource
-from tests.serving import make_station, served, wait_until
-
-BROWSER = find_chromium()
+from tests.chromium import Page
+from tests.fakes import FakeControl
+from tests.page import BROWSER, SQUARE, STATE, SlowSource, drag, keep, page_of
+from tests.serving import make_station, wait_until
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium"),
 ]
-
-# The bright square's middle in page px, from the pixels that are on the screen.
-SQUARE = """(() => {
-  const canvas = document.getElementById('view');
-  if (!canvas) return null;
-  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-  let x = 0, y = 0, n = 0;
-  for (let i = 0; i < data.length; i += 4) {
-    if (data[i] > 190 && data[i + 1] > 190 && data[i + 2] > 190) {
-      x += (i / 4) % canvas.width; y += Math.floor(i / 4 / canvas.width); n += 1;
-    }
-  }
-  const place = canvas.getBoundingClientRect();
-  return n > 50 ? [x / n + place.x, y / n + place.y] : null;
-})()"""
-
-STATE = "document.getElementById('state').dataset.state"
-
-
-class SlowSource(MovingSource):
-    """The square moves slowly enough for a test's mouse."""
-
-    def place(self, number: int) -> tuple[float, float]:
-        return super().place(number // 16)
-
-
-@contextmanager
-def page_of(folder: Path, station: Station, size: tuple[int, int] = (1280, 800)) -> Iterator[Page]:
-    assert BROWSER is not None
-    with served(station) as address, open_page(BROWSER, folder / "profile", size) as page:
-        page.go(f"http://{address}/")
-        page.wait("document.getElementById('age')?.textContent.endsWith('ms')")
-        yield page
-
-
-def keep(page: Page, name: str) -> None:
-    folder = os.environ.get("MLKD_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(Path(folder) / f"{name}.png")
-
-
-def drag(page: Page, half: float = 24) -> None:
-    for _ in range(5):
-        x, y = page.wait(SQUARE)
-        page.mouse("mousePressed", x - half, y - half)
-        # A browser that is short of CPU may drop the first press.
-        if page.eval("!document.getElementById('frozen').hidden"):
-            break
-        page.mouse("mouseReleased", x - half, y - half)
-    page.mouse("mouseMoved", x, y)
-    x, y = page.wait(SQUARE)
-    page.mouse("mouseMoved", x + half, y + half)
-    page.mouse("mouseReleased", x + half, y + half)
-    toasts = "document.getElementById('toasts').textContent"
-    page.wait(f"document.getElementById('record').dataset.on === 'yes' || {toasts}")
-    assert page.eval(toasts) == ""
 
 
 def test_drag_follow_hide_and_stop(tmp_path: Path) -> None:
@@ -309,24 +247,6 @@ def test_a_new_box_replaces_the_track_without_a_stop_between(tmp_path: Path) -> 
         assert station.status().state == "TRACKING"
 
 
-def test_a_stop_that_nobody_answers_is_told(tmp_path: Path) -> None:
-    station = make_station(tmp_path, SlowSource(30, (640, 360)), control=FakeControl())
-    with page_of(tmp_path, station) as page:
-        drag(page)
-        page.wait(f"{STATE} === 'TRACKING'")
-        page.eval(
-            "window.fetch = (path, options) => new Promise((_, no) => "
-            "options.signal.addEventListener('abort', () => no(options.signal.reason)))"
-        )
-        station.hub.publish = lambda publication: None  # type: ignore[method-assign]
-        page.press(" ", "Space")
-        page.wait("document.getElementById('toasts').textContent.includes('STOP not confirmed')")
-        assert "by its sticks" in page.text("#toasts")
-        page.wait(f"{STATE} === 'NO LINK'")
-        assert page.eval("document.body.classList.contains('cold')")
-        keep(page, "no-answer")
-
-
 def test_a_source_that_cannot_be_commanded_shows_no_levels(tmp_path: Path) -> None:
     station = make_station(tmp_path, SlowSource(30, (640, 360)))
     with page_of(tmp_path, station) as page:
@@ -336,39 +256,6 @@ def test_a_source_that_cannot_be_commanded_shows_no_levels(tmp_path: Path) -> No
         page.eval("new Promise((done) => setTimeout(done, 1300))")
         page.press("m", "KeyM")
         assert page.text("#toasts") == ""
-        assert page.errors == []
-
-
-def test_a_station_that_goes_away_and_comes_back(tmp_path: Path) -> None:
-    station = make_station(tmp_path, SlowSource(30, (640, 360)))
-    assert BROWSER is not None
-    with open_page(BROWSER, tmp_path / "profile") as page:
-        with served(station) as address:
-            page.go(f"http://{address}/")
-            page.wait(SQUARE)
-        page.wait(f"{STATE} === 'NO LINK'")
-        keep(page, "no-link")
-        port = int(address.rpartition(":")[2])
-        with served(make_station(tmp_path, SlowSource(30, (640, 360)), port=port)):
-            page.wait(f"{STATE} === 'IDLE'")
-
-
-def test_a_station_that_falls_silent_is_asked_anew(tmp_path: Path) -> None:
-    station = make_station(tmp_path, SlowSource(30, (640, 360)))
-    with page_of(tmp_path, station) as page:
-        page.wait(SQUARE)
-        page.eval(
-            "window.opened = 0; const Own = WebSocket; window.WebSocket = class extends Own {"
-            "constructor(...given) { super(...given); window.opened += 1; } }; 0"
-        )
-        publish = station.hub.publish
-        station.hub.publish = lambda publication: None  # type: ignore[method-assign]
-        page.wait(f"{STATE} === 'NO LINK'")
-        page.wait("window.opened === 1")  # the old socket is open still, as to a dead host
-        station.hub.publish = publish  # type: ignore[method-assign]
-        page.wait(f"{STATE} === 'IDLE'")
-        page.eval("new Promise((done) => setTimeout(done, 4000))")
-        assert page.eval("window.opened") <= 2, "a station that speaks is left alone"
         assert page.errors == []
 
 
@@ -391,19 +278,3 @@ def test_no_box_is_drawn_of_a_track_that_ended(tmp_path: Path) -> None:
             })"""
         )
         assert labels == [1, 1]
-
-
-def test_the_token_is_asked_for_once(tmp_path: Path) -> None:
-    token = "0123456789abcdef-night"
-    station = make_station(tmp_path, SlowSource(30, (640, 360)), token=token)
-    assert BROWSER is not None
-    with served(station) as address, open_page(BROWSER, tmp_path / "profile") as page:
-        page.go(f"http://{address}/")
-        page.wait("document.getElementById('sign-in')?.open")
-        keep(page, "token")
-        page.eval(f"document.getElementById('token').value = '{token}'")
-        page.eval("document.querySelector('#sign-in-form button').click()")
-        page.wait(SQUARE)
-        page.go(f"http://{address}/docs")
-        page.wait("document.querySelectorAll('article').length > 8")
-        keep(page, "docs")

@@ -45,13 +45,14 @@ def run_by_two(*program: str) -> None:
 
 RUNS = """
 import time, torch, torch.distributed as dist
-from model.training.team import join_team
+from model.training.team import agree, join_team
 cpu = torch.device("cpu")
 with join_team(cpu) as outer:
     for _ in range(3):
         with join_team(cpu) as team:
             dist.barrier()
             assert (team.rank, team.world) == (outer.rank, 2)
+            assert agree((1.5 + team.rank, 1.0 - team.rank), team) == (2.5, 1.0)
         time.sleep(0.3 * outer.rank)  # one is quicker than the other
     assert dist.is_initialized()
 assert not dist.is_initialized()
