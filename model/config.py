@@ -63,21 +63,28 @@ class TrackerConfig:
     scale_gain: float = 0.0
     """How fast the size follows the better of the two scores: the change of its logarithm in a
     frame for each unit of the scores' log-odds."""
+    flow_looseness: float = 0.0
+    """How far the target's points may lie from moving as one, in its sides, before the optical flow
+    has but half the say: 0 no flow, as published."""
+    flow_centre: float = 0.0
+    """Share of the centre that the flow decides where it is trusted wholly: 0 the size alone."""
 
     def __post_init__(self) -> None:
         """Check every range; the message names the field."""
         for name in ("template_px", "search_px", "score_size", "stride", "memory_frames"):
             _need(name, getattr(self, name), getattr(self, name) > 0, "a whole number above 0")
         shares = ("window_influence", "size_lr", "memory_rate", "memory_score")
-        for name in (*shares, "shape_calibration", "centre_calibration", "vote_iou"):
+        for name in (*shares, "shape_calibration", "centre_calibration", "vote_iou", "flow_centre"):
             _need(name, getattr(self, name), 0.0 <= getattr(self, name) <= 1.0, "0..1")
         fits = 0.0 <= self.scale_dither <= 0.5
         _need("scale_dither", self.scale_dither, fits, "0..0.5")
         fits = 0.0 <= self.template_memory < 1.0
         _need("template_memory", self.template_memory, fits, "0 or above and below 1")
-        for name in ("context_amount", "penalty_k", "min_size_px", "scale_gain"):
+        for name in ("context_amount", "penalty_k", "min_size_px", "scale_gain", "flow_looseness"):
             value = getattr(self, name)
             _need(name, value, math.isfinite(value) and value >= 0, "a number of 0 or above")
+        fits = self.flow_centre == 0 or self.flow_looseness > 0
+        _need("flow_centre", self.flow_centre, fits, "0 where flow_looseness is 0")
         fits = 0 < self.anchor_scale < math.inf
         _need("anchor_scale", self.anchor_scale, fits, "a number above 0")
         ratios_fit = bool(self.anchor_ratios) and all(0 < r < math.inf for r in self.anchor_ratios)

@@ -21,6 +21,7 @@ from model.crop import (
 )
 from model.decode import Candidate, Decoder
 from model.errors import ShapeError
+from model.flow import Flow, Motion, first_patch, follow, renew
 from model.geometry import Box, Image, check_target
 from model.memory import Memory, is_due, look_otherwise, take_in
 from model.scale import Glance, even, glance, next_factor, settle
@@ -37,6 +38,7 @@ class TrackState:
         calibration: what the first frame told of the network's answers for this target.
         memory: what the template is made of; None where it is the first frame's alone.
         glance: what the last frame saw at its scale; None where none was looked at yet.
+        flow: the target's pixels in the last frame; None where the size is not followed by them.
     """
 
     template: Template
@@ -45,6 +47,7 @@ class TrackState:
     calibration: Calibration = UNCORRECTED
     memory: Memory | None = None
     glance: Glance | None = None
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ class Tracker:
         state = TrackState(template, cut, padding)
         if self.config.template_memory > 0:
             state = replace(state, memory=Memory(template))
+        if self.config.flow_looseness > 0:
+            state = replace(state, flow=first_patch(image, cut, padding))
         if self.config.shape_calibration == 0 and self.config.centre_calibration == 0:
             return state
         region = region_of(cut, self.config, search=True)
@@ -184,7 +189,9 @@ class Tracker:
         region = place_region(cx, cy, side)
         chosen = self._look(state, image, region, windowed=False)
         box = self._place(state.box, self._answer(state, chosen, region), chosen, image)
-        return replace(state, box=box, glance=None), TrackResult(box, chosen.score, region)
+        return replace(state, box=box, glance=None, flow=None), TrackResult(
+            box, chosen.score, region
+        )
 
     def skip_learning(self, state: TrackState) -> TrackState:
         """Leave out the look that is due, as after a failure; the next is due as ever."""
@@ -234,28 +241,54 @@ class Tracker:
     def _follow(
         self, state: TrackState, chosen: Candidate, region: Region, image: Image
     ) -> TrackState:
-        """Move the box to the candidate; its size also follows the scores of two scales."""
-        last, answer = state.box, self._answer(state, chosen, region)
-        if self.config.scale_dither == 0:
-            return replace(state, box=self._place(last, answer, chosen, image))
-        now = glance(state.glance, answer.w, answer.h, chosen.score)
-        w, h, factor = last.w, last.h, 1.0
-        if state.glance is not None:
-            w, h = even(state.glance, now)
-            now, factor = settle(state.glance, now, self.config)
-        answer = Box.from_centre(answer.cx, answer.cy, w, h)
-        box = self._place(last.grown(factor), answer.grown(factor), chosen, image)
-        return replace(state, box=box, glance=now)
+        """Move the box to the candidate; optical flow and scores of two scales have their say."""
+        answer = self._answer(state, chosen, region)
+        state, motion = self._carry(state, answer, image)
+        share = self.config.flow_centre
+        cx, cy = answer.cx + motion.shift_x * share, answer.cy + motion.shift_y * share
+        last, now, w, h, factor = state.box, None, answer.w, answer.h, 1.0
+        if self.config.scale_dither > 0:
+            now = glance(state.glance, w, h, chosen.score)
+            w, h = last.w, last.h
+            if state.glance is not None:
+                w, h = even(state.glance, now)
+                now, factor = settle(state.glance, now, self.config)
+        factor **= motion.rest
+        answer = Box.from_centre(cx, cy, w * factor, h * factor)
+        box = self._place(last.grown(factor), answer, chosen, image, motion.rest)
+        flow = None if state.flow is None else renew(state.flow, box, image, state.padding)
+        return replace(state, box=box, glance=now, flow=flow)
 
-    def _place(self, last: Box, answer: Box, chosen: Candidate, image: Image) -> Box:
+    def _carry(self, state: TrackState, answer: Box, image: Image) -> tuple[TrackState, Motion]:
+        """Let the last box, and what was answered for it, grow as the target's pixels did."""
+        if self.config.flow_looseness == 0:
+            return state, Motion()
+        cx, cy = _held_in(image, answer.cx, answer.cy)
+        here = Box.from_centre(cx, cy, state.box.w, state.box.h)
+        if state.flow is None:
+            return replace(state, flow=first_patch(image, here, state.padding)), Motion()
+        flow, motion = follow(state.flow, state.box, here, image, state.padding, self.config)
+        seen, by = state.glance, motion.factor
+        if seen is not None:
+            seen = replace(seen, w=seen.w * by, h=seen.h * by)
+        return replace(state, box=state.box.grown(by), glance=seen, flow=flow), motion
+
+    def _place(
+        self, last: Box, answer: Box, chosen: Candidate, image: Image, share: float = 1.0
+    ) -> Box:
         """Keep the answer's centre in the frame, and bring the size smoothly to the answer's."""
         height, width = image.shape[:2]
-        rate = chosen.penalty * chosen.score * self.config.size_lr
+        rate = chosen.penalty * chosen.score * self.config.size_lr * share
         w = last.w * (1 - rate) + answer.w * rate
         h = last.h * (1 - rate) + answer.h * rate
-        cx = min(max(answer.cx, 0.0), float(width))
-        cy = min(max(answer.cy, 0.0), float(height))
+        cx, cy = _held_in(image, answer.cx, answer.cy)
         smallest = self.config.min_size_px
         w = max(smallest, min(w, float(width)))
         h = max(smallest, min(h, float(height)))
         return Box.from_centre(cx, cy, w, h)
+
+
+def _held_in(image: Image, cx: float, cy: float) -> tuple[float, float]:
+    """The nearest place inside the frame."""
+    height, width = image.shape[:2]
+    return min(max(cx, 0.0), float(width)), min(max(cy, 0.0), float(height))
