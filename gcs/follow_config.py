@@ -91,8 +91,9 @@ class FollowConfig:
     """Low scores in a row that leave the yaw only."""
     hold_frames: int = 15
     """Low scores in a row that hold still and void the confirmation."""
-    regain_frames: int = 3
-    """Good boxes in a row before a new or lost target commands."""
+    regain_frames: int = 10
+    """Good boxes in a row before a new or lost target commands (a third of a second at 30 fps):
+    what a search finds at first is not always the target."""
     jump: float = 0.08
     """Step of the centre between two good boxes that is always believed, fraction of the width."""
     jump_per_s: float = 1.5

@@ -6,7 +6,7 @@ from drone.frame import Telemetry
 from gcs.follow_config import FollowConfig
 from model.geometry import Box
 
-CONFIG = FollowConfig()
+CONFIG = FollowConfig(regain_frames=3)  # three boxes keep the histories short
 MS = 1_000_000
 NOW_NS = 10**12
 WIDTH, HEIGHT = 1280, 720

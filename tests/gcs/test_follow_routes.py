@@ -60,7 +60,7 @@ def hold_a_target(pilot: Pilot, clock: FakeClock) -> None:
         flying_state="hovering",
     )
     answer = Answer(Box.from_centre(160, 120, 24, 24), 0.9, Level.SURE)
-    for number in range(5):
+    for number in range(12):
         clock.advance(0.033)
         frame = Frame(number, draw_scene(160, 120), clock() - 1, telemetry=well)
         pilot.decide(frame, answer, Phase.TRACKING)

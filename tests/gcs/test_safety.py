@@ -351,7 +351,7 @@ def test_low_scores_leave_the_yaw_then_nothing_until_the_target_is_sure() -> Non
 
 
 def test_a_switched_off_limit_needs_no_telemetry() -> None:
-    config = FollowConfig(min_battery_percent=0.0, min_link_quality=0.0, max_distance_m=0.0)
+    config = replace(CONFIG, min_battery_percent=0.0, min_link_quality=0.0, max_distance_m=0.0)
     silent = Telemetry(flying_state="flying", height_m=10.0)
     _, verdict = safety.judge(HELD, seen(telemetry=silent), config)
     assert verdict.rule == "clear"
@@ -361,3 +361,14 @@ def test_the_document_shows_the_same_table() -> None:
     text = (Path(__file__).parents[2] / "docs" / "safety.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", text, re.MULTILINE)
     assert rows == [(rule.name, rule.action.name) for rule in RULES]
+
+
+def test_by_default_a_third_of_a_second_of_sure_boxes_comes_before_the_first_command() -> None:
+    """What a search finds first is not always the target: the operator sees it before it steers."""
+    watch, rules = safety.Watch(level=ControlLevel.CAMERA), []
+    for step in range(12):
+        now_ns = NOW_NS + step * 33 * MS
+        now = seen(now_ns=now_ns, captured_ns=now_ns - MS)
+        watch, verdict = safety.judge(watch, now, FollowConfig())
+        rules.append(verdict.rule)
+    assert rules == ["unproven"] * 9 + ["camera"] * 3
