@@ -23,6 +23,9 @@ from model.tracker import Tracker
 ROUNDS = 10
 WARM_UP = 5
 """Passes of each contender before the first round."""
+LEAD_IN = 2
+"""Untimed passes at the start of each turn: in flight no other contender comes in between and
+leaves its threads spinning and its data in the caches."""
 GROWTH_WARM_UP = 200
 """Updates before memory is read: allocators settle in them."""
 
@@ -225,6 +228,8 @@ def run_contenders(
         for index in range(WARM_UP):
             contender.step(index)
     for contender, start, count in schedule(frames, contenders):
+        for _ in range(LEAD_IN):
+            contender.step(start)
         for index in range(start, start + count):
             begun = _clock()
             contender.step(index)

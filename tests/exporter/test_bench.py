@@ -74,6 +74,16 @@ def test_each_frame_is_timed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
 
 
+def test_a_turn_begins_with_passes_that_do_not_count() -> None:
+    """The first pass after another contender waits for threads and caches, which no flight does."""
+    contender = bench.Contender("c", lambda index: indices.append(index))
+    indices: list[int] = []
+    bench.run_contenders(10, [contender])
+    assert len(contender.durations_ns) == 10
+    turns = [[k] * (bench.LEAD_IN + 1) for k in range(10)]
+    assert indices == [*range(bench.WARM_UP), *(k for turn in turns for k in turn)]
+
+
 def test_the_host_is_timed_without_the_engine() -> None:
     backend = CountingBackend()
     step = bench.host_step(backend, draw_clip(2))
