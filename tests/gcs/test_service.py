@@ -42,17 +42,19 @@ def client(station: Station) -> Iterator[MemoryClient]:
         yield made
 
 
-def square_box(station: Station) -> list[float]:
+def square_box(station: Station) -> dict[str, Any]:
+    """A box around the square of the newest picture; it moves on while a slow machine thinks."""
     newest = station.hub.latest_picture
     assert newest is not None
     source = station.feed.source
     assert isinstance(source, MovingSource)
-    x, y = source.place(newest.status.frame_id or 0)
-    return [x - 14, y - 14, 28, 28]
+    number = newest.status.frame_id or 0
+    x, y = source.place(number)
+    return {"box": [x - 14, y - 14, 28, 28], "frame_id": number}
 
 
 def test_a_flight_over_http(client: MemoryClient, station: Station) -> None:
-    started = client.post("/api/tracking/start", json={"box": square_box(station)})
+    started = client.post("/api/tracking/start", json=square_box(station))
     assert started.status_code == 200, started.text
     body = started.json()
     assert (body["state"], body["truth"]) == ("TRACKING", "square")
@@ -142,8 +144,8 @@ def test_a_body_without_a_length_is_bounded_too(client: MemoryClient) -> None:
 
 def test_start_while_tracking_and_stop_while_idle(client: MemoryClient, station: Station) -> None:
     assert "cannot stop while IDLE" in problem(client.post("/api/tracking/stop"), 409)["detail"]
-    assert client.post("/api/tracking/start", json={"box": square_box(station)}).is_success
-    again = problem(client.post("/api/tracking/start", json={"box": square_box(station)}), 409)
+    assert client.post("/api/tracking/start", json=square_box(station)).is_success
+    again = problem(client.post("/api/tracking/start", json=square_box(station)), 409)
     assert "expected IDLE" in again["detail"]
     assert client.post("/api/tracking/stop").is_success
 
@@ -189,7 +191,7 @@ def test_an_engine_that_fails_at_the_start(tmp_path: Path) -> None:
     with in_memory(station) as client:
         wait_until(lambda: station.hub.latest_picture)
         backend.failure = "device removed"
-        answer = client.post("/api/tracking/start", json={"box": square_box(station)})
+        answer = client.post("/api/tracking/start", json=square_box(station))
         assert "device removed" in problem(answer, 503)["detail"]
         assert client.get("/api/status").json()["state"] == "IDLE"
 
