@@ -48,13 +48,14 @@ _STALE = 1.15  # a patch of another size than the box asks for by more than this
 _GRID = 6
 _INNER = 0.7  # share of the box that the grid covers: its corners show what is behind the target
 _LEAST_POINTS = 20
-_LEAST_PAIRS = 20
 _FAR = 0.2  # pairs are measured that lie further apart than this, in shorter sides of the box
 _BACK_PX = 0.6  # a point is kept where flow forward and back ends so near to its start
 _BLUR_PX, _SPREAD, _MIDDLE = 1.0, 50.0, 110.0
 _WINDOW, _LEVELS = (11, 11), 2
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
-_FIRST, _SECOND = np.triu_indices(_GRID * _GRID, 1)
+_LINE = np.linspace(-_INNER / 2, _INNER / 2, _GRID)
+_UNIT = np.stack(np.meshgrid(_LINE, _LINE), -1).reshape(-1, 2).astype(np.float32)  # in sides
+_FIRST, _SECOND = np.triu_indices(len(_UNIT), 1)
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def _measure(
         middle: the target's centre in `last`, px from the patch's middle.
         size: its width and height there, px.
     """
-    grid = _grid(*size)
+    grid = _UNIT * np.asarray(size, np.float32)
     start = grid + (np.asarray(middle, np.float32) + PATCH_PX / 2)
     end, found = _points(last, now, start)
     back, returned = _points(now, last, end)
@@ -196,21 +197,12 @@ def _measure(
         return None
     before = np.hypot(*(grid[_FIRST] - grid[_SECOND]).T)
     usable = good[_FIRST] & good[_SECOND] & (before > _FAR * min(size))
-    if np.count_nonzero(usable) < _LEAST_PAIRS:
-        return None
     after = np.hypot(*(end[_FIRST[usable]] - end[_SECOND[usable]]).T)
     factor = float(np.median(after / before[usable]))
     rest = end[good] - PATCH_PX / 2 - grid[good] * factor
     centre = np.median(rest, axis=0)
     loose = float(np.median(np.hypot(*(rest - centre).T))) / math.sqrt(size[0] * size[1])
     return _Measured(factor, loose, float(centre[0]), float(centre[1]))
-
-
-def _grid(w: float, h: float) -> Float:
-    """Points over the inner part of w x h px, (N, 2) px from its middle."""
-    line = np.linspace(-_INNER / 2, _INNER / 2, _GRID, dtype=np.float32)
-    columns, rows = np.meshgrid(line * w, line * h)
-    return np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32)
 
 
 def _points(a: Grey, b: Grey, start: Float) -> tuple[Float, npt.NDArray[np.bool_]]:

@@ -38,7 +38,7 @@ class TrackState:
         calibration: what the first frame told of the network's answers for this target.
         memory: what the template is made of; None where it is the first frame's alone.
         glance: what the last frame saw at its scale; None where none was looked at yet.
-        flow: the target's pixels in the last frame; None where the size is not followed by them.
+        flow: the target's pixels in the last frame; None where the box is not followed by them.
     """
 
     template: Template

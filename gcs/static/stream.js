@@ -36,8 +36,8 @@ export class Stream {
     this.heard = performance.now();
   }
 
-  // The station speaks at least five times a second, video or not. A host that lost its power closes nothing: the
-  // browser would wait for minutes.
+  // The station speaks at least five times a second, video or not. A host that lost its power
+  // closes nothing: the browser would wait for minutes.
   watch() {
     // Longer after each failure: a picture may take its time on a thin link.
     const limit = Math.max(SILENCE_MS, 3 * this.delay);
