@@ -57,6 +57,7 @@ class Report(TypedDict):
         update: from a frame to its box.
         learn: what follows every `learn_every` frames once the box is out; None without a memory.
         sustained_fps: frames a second with what is learned spread over them.
+        reference_network: name of the network that the reference runs, never in factors.
     """
 
     update: Timing
@@ -65,6 +66,7 @@ class Report(TypedDict):
     sustained_fps: float
     engine: Timing
     reference: Timing | None
+    reference_network: str | None
     host: Timing
     crop: Timing
     decode: Timing
@@ -319,6 +321,7 @@ def run_bench(
         sustained_fps=round(1000 / each_ms, 2),
         engine=timings["engine"],
         reference=slow,
+        reference_network=getattr(reference, "network", None),
         host=timings["host"],
         crop=timings["crop"],
         decode=timings["decode"],

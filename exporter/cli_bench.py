@@ -203,7 +203,11 @@ def table(report: Report, saved: Mapping[str, Any] | None = None) -> list[str]:
         line = f"{name:<12}{timing['p50_ms']:9.3f}{timing['p95_ms']:9.3f}{timing['p99_ms']:9.3f}"
         lines.append(f"{line}{timing['fps']:9.1f}{_change(name, timing, saved)}")
     if report["ratio"] is not None:
-        lines.append(f"update is {report['ratio']:.1f} times as fast as the reference")
+        whole = report["reference_network"] or "network"
+        lines.append(
+            f"update is {report['ratio']:.1f} times as fast as the reference, torch eager fp32 of "
+            f"the whole {whole}"
+        )
     if report["learn"] is not None:
         every, fps = report["learn_every"], report["sustained_fps"]
         lines.append(f"with learning after every {every}th box: {fps:.1f} frames a second")
@@ -282,7 +286,10 @@ def _network_of(backend: Backend) -> tuple[str, str]:
 
 
 def _reference(checkpoint: Path | None, network: str, config: TrackerConfig) -> Backend | None:
-    """Torch eager fp32 of the same network on the same crops; None where torch is not installed."""
+    """Torch eager fp32 on the same crops; None where torch is not installed.
+
+    Of the model's network; of the whole one where the model is that in factors.
+    """
     try:
         import torch
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Judges a quantised model by tracking: its success AUC against that of the fp32 model."""
+"""Judges a model by tracking: its success AUC against that of the whole network in fp32."""
 
 from __future__ import annotations
 
@@ -52,15 +52,21 @@ def mean_auc(backends: Listing[Backend], sequences: Listing[Sequence]) -> list[f
     return [float(v) for v in np.mean(scores, axis=0)]
 
 
-def check_auc(reference: float, candidate: float) -> None:
-    """Refuse a model that tracks worse than the one it was made from.
+def check_auc(reference: float, candidate: float, form: str = "int8") -> None:
+    """Refuse a model that tracks worse than the whole network in fp32.
+
+    Args:
+        reference: success AUC of that.
+        candidate: of the model.
+        form: of the model, for the message.
 
     Raises:
         ParityError: names both figures and the limit.
     """
     if not candidate >= reference - AUC_LIMIT:
         raise ParityError(
-            f"the int8 model's success AUC is {candidate:.4f}, that of fp32 {reference:.4f}: "
-            f"expected a loss of at most {AUC_LIMIT}; nothing was exported. Calibrate on frames "
-            "more like those of --validation, or export with --precision compact"
+            f"the {form} model's success AUC is {candidate:.4f}, that of the whole network "
+            f"{reference:.4f}: expected a loss of at most {AUC_LIMIT}; nothing was exported. "
+            "Calibrate on frames more like those of --validation, or export with --precision "
+            "compact and without --factored"
         )

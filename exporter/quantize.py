@@ -61,9 +61,14 @@ def centre_input(graph: onnx.ModelProto) -> onnx.ModelProto:
     return moved
 
 
-def _from_correlation(graph: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions with dynamic weights and of all that depend on them."""
-    constant = {w.name for w in graph.graph.initializer}
+def _left_out(graph: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that stay float.
+
+    Those with dynamic weights and all that depend on them; and every 1x1: those of the factored
+    network read what no ReLU has cut, with a few strong channels that take the range, and do a
+    tenth of the work.
+    """
+    constant = {w.name: w.dims for w in graph.graph.initializer}
     reached: set[str] = set()
     names = []
     for node in graph.graph.node:
@@ -71,6 +76,8 @@ def _from_correlation(graph: onnx.ModelProto) -> list[str]:
         if (is_conv and node.input[1] not in constant) or reached.intersection(node.input):
             reached.update(node.output)
             names += [node.name] if is_conv else []
+        elif is_conv and all(side == 1 for side in constant[node.input[1]][2:]):
+            names.append(node.name)
     return names
 
 
@@ -209,8 +216,8 @@ def quantize(
     it are not, since the negative values, which it drops, would take most of the range: that
     tripled the largest error of the box maps. ONNX Runtime places the nodes; `_improve`
     rounds the weights and widens the grid. The cross-correlations, whose weights
-    are the template, and the 1x1 convolutions behind them stay float: they take a hundredth of the
-    work and would make most of the error.
+    are the template, and the 1x1 convolutions stay float: they take little of the work and would
+    make most of the error.
 
     Args:
         template: fp32 graph, for the kernels.
@@ -227,7 +234,7 @@ def quantize(
     import onnx
 
     centred = centre_input(search)
-    left_out = _from_correlation(centred)
+    left_out = _left_out(centred)
     exact = {CENTRED: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

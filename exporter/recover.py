@@ -50,17 +50,11 @@ def recover_checkpoint(folder: Path, batches: Iterable[Pairs], out: Path) -> Rec
         out: checkpoint to write.
 
     Raises:
-        InputError: the model is int8, of another network, or no batch was given.
+        InputError: the model is int8, factored, of another network, or no batch was given.
         ModelFileError: the folder holds no model.
         MissingExtraError: onnx is not installed.
     """
     model = open_model(folder)
-    network = str(model.manifest.source.get("network", NETWORK))
-    if network != NETWORK or model.manifest.precision == "int8":
-        raise InputError(
-            f"{folder} holds {network} in {model.manifest.precision}: only an AlexNet model in "
-            "fp32, compact or fp16 can be brought back to a checkpoint"
-        )
     net = read_folded(model)
     pairs = list(batches)
     if not pairs:
@@ -71,13 +65,25 @@ def recover_checkpoint(folder: Path, batches: Iterable[Pairs], out: Path) -> Rec
     error = float((after - before).abs().max() / before.abs().max())
     source = {"model": folder.name, "sha256": str(model.manifest.source.get("sha256", ""))}
     save_checkpoint(
-        out, {"kind": f"siamrpn_{network}", "state_dict": net.state_dict(), "source": source}
+        out, {"kind": f"siamrpn_{NETWORK}", "state_dict": net.state_dict(), "source": source}
     )
     return Recovered(sum(len(z) for z, _ in pairs), error)
 
 
 def read_folded(model: ModelFiles) -> SiamRPN:
-    """Fill the network with a model's folded convolutions; each norm only adds the folded bias."""
+    """Fill the network with a model's folded convolutions; each norm only adds the folded bias.
+
+    Raises:
+        InputError: the model is int8, factored, or of another network.
+    """
+    manifest = model.manifest
+    network = str(manifest.source.get("network", NETWORK))
+    form = "factored " if "factored" in manifest.source else ""
+    if network != NETWORK or form or manifest.precision == "int8":
+        raise InputError(
+            f"{model.folder} holds {form}{network} in {manifest.precision}: expected a checkpoint, "
+            "or a model of the whole AlexNet in fp32, compact or fp16"
+        )
     weights = _weights(model.template_path) | _weights(model.search_path)
     net = SiamRPN(len(model.manifest.tracker.anchor_ratios)).eval()
     for name, conv in _convolutions(net):

@@ -13,9 +13,13 @@ log = logging.getLogger(__name__)
 DEFAULT_NAME = "siamrpn-alexnet"
 INT8_SUFFIX = "-int8"
 """Behind the name of a folder: the same weights in int8, for CPUs."""
+FACTORED_SUFFIX = "-factored"
+"""Behind the name of a folder: the same network in factors, in float, for CPUs."""
 INT8_ENGINES = ("openvino",)
 """Engines that take the int8 form; those that name a precision of their own do not. ONNX Runtime
 computes it in float between quantisers, slower than the plain form."""
+FACTORED_ENGINES = ("openvino", "openvino-bf16", "openvino-f32", "onnxruntime-cpu")
+"""Engines that take the factored form where they do not take int8: all on CPUs."""
 
 
 def default_model(engine: str = "") -> Path:
@@ -24,9 +28,9 @@ def default_model(engine: str = "") -> Path:
 
 
 def shipped_names() -> list[str]:
-    """Names of the models that ship, without their int8 forms."""
+    """Names of the models that ship, without their forms for CPUs."""
     found = sorted(path.parent.name for path in Path(__file__).parent.glob("*/manifest.json"))
-    return [name for name in found if not name.endswith(INT8_SUFFIX)]
+    return [name for name in found if not name.endswith((INT8_SUFFIX, FACTORED_SUFFIX))]
 
 
 def is_shipped_name(path: Path) -> bool:
@@ -41,7 +45,8 @@ def shipped_model(name: str, engine: str = "") -> Path:
         name: one of `shipped_names`.
         engine: the one that will run it. An engine of `INT8_ENGINES` gets the int8 form where it
             ships and this CPU multiplies int8 itself; elsewhere int8 would gain little and, on
-            CPUs that saturate its sums, lose accuracy.
+            CPUs that saturate its sums, lose accuracy. Other engines on CPUs get the factored form
+            where it ships, GPUs the whole network.
 
     Raises:
         ModelFileError: this copy of the package ships none of that name.
@@ -54,6 +59,9 @@ def shipped_model(name: str, engine: str = "") -> Path:
             log.info("model %s: this CPU computes int8 itself (%s)", small.name, ", ".join(flags))
             return small
         log.info("model %s: this CPU is not known to compute int8 itself", folder.name)
+    factors = folder.with_name(f"{name}{FACTORED_SUFFIX}")
+    if engine in FACTORED_ENGINES and (factors / "manifest.json").is_file():
+        return factors
     if not (folder / "manifest.json").is_file():
         raise ModelFileError(
             f"there is no built-in model at {folder}: give one with --model, made by mlkd export"

@@ -60,3 +60,25 @@ def model_folder(fp32_folder: Path, tmp_path: Path) -> Path:
     shutil.copytree(fp32_folder, folder)
     assert open_model(folder).manifest.precision == "fp32"
     return folder
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Three videos of a bright square that moves right."""
+    root = tmp_path / "videos"
+    for name in ("a", "b", "c"):
+        folder = root / "set" / name
+        folder.mkdir(parents=True)
+        writer = cv2.VideoWriter(
+            str(folder / "video.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240)
+        )
+        lines = []
+        for index in range(8):
+            frame = np.full((240, 320, 3), 20, np.uint8)
+            x = 100 + 3 * index
+            frame[100:130, x : x + 40] = 250
+            writer.write(frame)
+            lines.append(f"{x},100,40,30")
+        writer.release()
+        (folder / "groundtruth.txt").write_text("\n".join(lines))
+    return root

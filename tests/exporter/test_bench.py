@@ -15,12 +15,14 @@ from exporter import bench
 from exporter.cli_bench import CLIP_FRAMES, _network_of, _reference, read_saved, table
 from exporter.machine import CPU_FLAGS, describe_machine
 from exporter.runtime.open import open_backend
+from exporter.runtime.torch import TorchBackend
 from exporter.scene import HEIGHT_PX, WIDTH_PX, draw_clip, read_clip
 from gcs.cli import main
 from model.backend import Template
 from model.config import TrackerConfig
 from model.errors import BoxError, InputError
 from model.geometry import Box, Float, Image
+from model.nets.siamrpn import SiamRPN
 
 TIMING = {"fps", "p50_ms", "p95_ms", "p99_ms", "frames"}
 
@@ -106,6 +108,7 @@ def test_a_report_holds_every_figure_and_the_reference_only_where_there_is_one()
     for name in ("update", "engine", "host", "crop", "decode", "reference"):
         assert set(report[name]) == TIMING
     assert report["update"]["frames"] == 20
+    assert "reference, torch eager fp32 of the whole network" in "\n".join(table(report))
     assert report["reference"] is not None
     assert report["ratio"] == round(report["reference"]["p50_ms"] / report["update"]["p50_ms"], 2)
     assert set(report["peers"]) == {"peer"}
@@ -180,6 +183,16 @@ def test_the_reference_is_the_model_s_own_network(fp32_folder: Path) -> None:
     assert kernel.shape == (1, 128, 4, 4)
     backend.close()
     assert _network_of(CountingBackend()) == ("alexnet", "fp32")
+
+
+def test_the_reference_of_a_model_in_factors_is_the_whole_network() -> None:
+    backend = open_backend(None, "openvino-f32", threads=1)
+    assert "siamrpn-alexnet-factored" in backend.name
+    reference = _reference(None, _network_of(backend)[0], backend.config)
+    assert isinstance(reference, TorchBackend)
+    assert reference.network == "alexnet"
+    assert type(reference._net) is SiamRPN
+    backend.close()
 
 
 @pytest.mark.parametrize("network", ["alexnet", "compact"])

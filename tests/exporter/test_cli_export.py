@@ -99,7 +99,7 @@ def test_fp16_is_made_of_an_exported_model_too(
     assert main(["export", str(fp32_folder), *half, str(fp32_folder)]) == 2
     assert "expected another folder" in capsys.readouterr().err
     assert main(["export", str(fp32_folder), "--out", str(tmp_path / "again")]) == 2
-    assert "expected a checkpoint, or --precision fp16" in capsys.readouterr().err
+    assert "expected a checkpoint, or a model of the whole AlexNet" in capsys.readouterr().err
     assert main(["export", str(tmp_path), *half, str(tmp_path / "again")]) == 2
     assert "manifest" in capsys.readouterr().err
     assert not (tmp_path / "again").exists()
@@ -176,7 +176,7 @@ def test_crops_for_another_precision_than_int8_are_refused(
     assert f"--precision is {precision}: leave them out" in capsys.readouterr().err
     model = ["export", "siamrpn-alexnet", "--precision", "fp16", "--out", str(tmp_path / "out")]
     assert main([*model, option, "crops"]) == 2
-    assert "without --set, --calibration and --validation" in capsys.readouterr().err
+    assert "--precision is fp16: leave them out" in capsys.readouterr().err
 
 
 def test_the_tracker_configuration_of_training_is_kept(tmp_path: Path) -> None:

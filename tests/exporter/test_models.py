@@ -12,7 +12,7 @@ import pytest
 import exporter.models
 import exporter.runtime.open
 from exporter.manifest import open_model
-from exporter.models import INT8_SUFFIX, default_model
+from exporter.models import FACTORED_SUFFIX, INT8_SUFFIX, default_model
 from exporter.runtime.open import ENGINES, GROUPS, open_backend
 from gcs.compose import choose_model, describe_model
 from gcs.settings import load_settings
@@ -47,6 +47,20 @@ def test_a_cpu_without_int8_keeps_the_float_form(
     with caplog.at_level(logging.INFO):
         assert default_model("openvino").name == "small"
     assert "not known to compute int8" in caplog.text
+
+
+def test_engines_on_cpus_take_the_factored_form_where_they_do_not_take_int8(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shipped / "small", shipped / f"small{FACTORED_SUFFIX}")
+    assert exporter.models.shipped_names() == ["small"]
+    takes = {engine: default_model(engine).name.removeprefix("small") for engine in ENGINES}
+    cpu = {engine for engine, form in takes.items() if form == FACTORED_SUFFIX}
+    assert cpu == {"openvino-bf16", "openvino-f32", "onnxruntime-cpu"}
+    assert takes["openvino"] == INT8_SUFFIX
+    assert {takes[name] for name in ("tensorrt", "onnxruntime-cuda", "torch")} == {""}
+    monkeypatch.setattr(exporter.models, "int8_flags", list)
+    assert default_model("openvino").name == f"small{FACTORED_SUFFIX}"
 
 
 def test_a_package_without_int8_keeps_the_float_form(shipped: Path) -> None:
@@ -92,14 +106,17 @@ def test_a_model_that_ships_can_be_asked_for_by_its_name(
 @pytest.mark.parametrize("name", exporter.models.shipped_names())
 def test_the_shipped_forms_are_of_the_same_weights(name: str) -> None:
     large = exporter.models.shipped_model(name)
-    small = large.with_name(f"{name}{INT8_SUFFIX}")
-    if not small.is_dir():
-        pytest.skip(f"no int8 form of {name} ships")
-    ours, theirs = open_model(small).manifest, open_model(large).manifest
-    assert ours.precision == "int8"
-    assert ours.tracker == theirs.tracker
-    assert ours.source["sha256"] == theirs.source["sha256"]
-    assert ours.parity["auc_int8"] >= ours.parity["auc_fp32"] - 0.01
+    theirs = open_model(large).manifest
+    forms = [large.with_name(f"{name}{end}") for end in (INT8_SUFFIX, FACTORED_SUFFIX)]
+    found = [open_model(form).manifest for form in forms if form.is_dir()]
+    if not found:
+        pytest.skip(f"no form of {name} for CPUs ships")
+    for ours in found:
+        assert ours.tracker == theirs.tracker
+        assert ours.source["sha256"] == theirs.source["sha256"]
+        auc = {key: value for key, value in ours.parity.items() if key.startswith("auc_")}
+        assert len(auc) == 2
+        assert min(auc.values()) >= auc["auc_fp32"] - 0.01
 
 
 def test_no_graph_holds_a_path_of_the_machine_that_made_it(fp32_folder: Path) -> None:
