@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 import pytest
 
+import exporter.models
 from exporter import tensorrt_api
 from exporter.half import in_half_precision, with_half_weights
 from exporter.manifest import open_model
@@ -196,6 +197,19 @@ def test_every_graph_builds_ahead_of_time_for_sm86(
         assert len(built.engine) > 100_000
         assert built.inputs == spec.inputs
         assert built.outputs == spec.outputs
+
+
+@pytest.mark.parametrize("form", ["factored", "int8"])
+def test_the_factored_graphs_that_ship_build_too(rtx: Any, form: str) -> None:
+    model = open_model(Path(exporter.models.__file__).parent / f"siamrpn-alexnet-{form}")
+    assert "factored" in model.manifest.source
+    files = (
+        (model.template_path, model.manifest.template),
+        (model.search_path, model.manifest.search),
+    )
+    for path, spec in files:
+        built = build_engine(rtx, path.read_bytes(), SM86)
+        assert (built.inputs, built.outputs) == (spec.inputs, spec.outputs)
 
 
 def test_broken_graphs_are_refused(
