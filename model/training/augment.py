@@ -34,6 +34,16 @@ class View:
     rotation_deg: float = 0.0
     flip: bool = False
 
+    def size_of(self, w: float, h: float) -> tuple[float, float]:
+        """Width and height, result px, of the target's box; a turn by a quarter swaps them.
+
+        Args:
+            w, h: of the box, crop px.
+        """
+        if round(self.rotation_deg / 90.0) % 2:
+            w, h = h, w
+        return w * self.scale[0], h * self.scale[1]
+
     def matrix(self, cx: float, cy: float, side_px: int) -> npt.NDArray[np.float64]:
         """Affine map from crop px indices to those of a result rendered with `side_px` px."""
         angle = math.radians(self.rotation_deg)

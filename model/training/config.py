@@ -99,10 +99,13 @@ class AugmentConfig:
     """Probability that both images are rendered with fewer px, as small targets are."""
     rotation_deg: float = 8.0
     """Greatest rotation of the search region where a pair comes from one image."""
+    turn: float = 0.0
+    """Probability that a positive pair's search region is turned by one, two or three quarters:
+    seen from above, a target turns. Its box stays exact."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("blur", "colour", "grey", "flip", "low_resolution"):
+        for name in ("blur", "colour", "grey", "flip", "low_resolution", "turn"):
             _share(f"augment.{name}", getattr(self, name))
         for name in ("template_shift_px", "search_shift_px", "rotation_deg", "stretch"):
             value = getattr(self, name)

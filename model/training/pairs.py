@@ -155,10 +155,8 @@ class PairDataset(Dataset[Sample]):
         x_light = _alike(z_light, sample_light(rng, augment, grey, blur=True), rng)
         z, z_clean = _see(pair.template, z_view, z_light, z_scene, coarser, rng)
         x, x_clean = _see(pair.search, x_view, x_light, x_scene, coarser, rng)
-        box: Centred = (
-            x_view.shift_x, x_view.shift_y,
-            pair.search.w * x_view.scale[0], pair.search.h * x_view.scale[1],
-        )  # fmt: skip
+        size = x_view.size_of(pair.search.w, pair.search.h)
+        box: Centred = (x_view.shift_x, x_view.shift_y, *size)
         keep_out = _other_place(pair, x_view) if pair.negative else None
         targets = make_targets(self._anchors, box, config.pairs, rng, pair.negative, keep_out)
         assert z.shape[0] == tracker.template_px
@@ -201,10 +199,13 @@ def _sample_views(
     turn = augment.rotation_deg if pair.same_image else 0.0
     z_shift = rng.uniform(-augment.template_shift_px, augment.template_shift_px, 2)
     x_shift = rng.uniform(-augment.search_shift_px, augment.search_shift_px, 2)
+    rotation_deg = float(rng.uniform(-turn, turn))
+    if augment.turn and not pair.negative and rng.random() < augment.turn:
+        rotation_deg += 90.0 * int(rng.integers(1, 4))
     z_view = View(tracker.template_px, (z, z), float(z_shift[0]), float(z_shift[1]), 0.0, flip)
     x_view = View(
         config.pairs.search_px, (x * stretch, x / stretch), float(x_shift[0]), float(x_shift[1]),
-        float(rng.uniform(-turn, turn)), flip,
+        rotation_deg, flip,
     )  # fmt: skip
     return z_view, x_view
 

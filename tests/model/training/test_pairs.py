@@ -69,12 +69,14 @@ def dataset(config: TrainConfig, root: Path, folder: Path) -> PairDataset:
     return PairDataset(config, folder)
 
 
+@pytest.mark.parametrize("turn", [0.0, 1.0])
 @pytest.mark.parametrize("kind_path", [("sequences", "seq"), ("boxes", "still")])
 def test_the_deltas_point_at_the_target_that_is_seen(
-    root: Path, tmp_path: Path, kind_path: tuple[str, str]
+    root: Path, tmp_path: Path, kind_path: tuple[str, str], turn: float
 ) -> None:
     pairs = {"negative": 0.0}
-    config = make_config(*kind_path, augment=PLAIN, night=NO_NIGHT, pairs=pairs)
+    augment = PLAIN | {"turn": turn}
+    config = make_config(*kind_path, augment=augment, night=NO_NIGHT, pairs=pairs)
     data = dataset(config, root, tmp_path)
     anchors = make_anchors(TrackerConfig(), 17)
     for number in range(24):
@@ -313,3 +315,21 @@ def test_noise_is_made_at_the_cameras_resolution() -> None:
     assert native_side_px(View(255, (4.0, 4.0)), 1.0, 1.0) == 63
     assert native_side_px(View(255, (1.0, 1.0)), 2.0, 1.0) == 255
     assert native_side_px(View(255, (1.0, 1.0)), 1.0, 3.0) == 85
+
+
+def test_a_target_that_is_turned_keeps_its_box_exactly(tmp_path: Path) -> None:
+    """A wide bright target on a dark ground lies where its box says, whichever way it is turned."""
+    image = np.full((400, 400, 3), 20, np.uint8)
+    image[190:210, 170:230] = 250
+    crop = Crop(image, 200.0, 200.0, 60.0, 20.0, 1.0, (20.0, 20.0, 20.0))
+    for quarter in range(4):
+        for flip in (False, True):
+            view = View(255, (1.5, 2.0), 10.0, -20.0, 90.0 * quarter, flip)
+            bright = render(crop, crop.cx, crop.cy, view, 255)[..., 0] > 130
+            rows, columns = (np.flatnonzero(bright.any(axis)) for axis in (1, 0))
+            w, h = view.size_of(crop.w, crop.h)
+            assert len(columns) == pytest.approx(w, abs=1.5)
+            assert len(rows) == pytest.approx(h, abs=1.5)
+            assert columns.mean() + 0.5 == pytest.approx(127.5 + 10.0, abs=1.0)
+            assert rows.mean() + 0.5 == pytest.approx(127.5 - 20.0, abs=1.0)
+            assert (w > h) == (quarter % 2 == 0)
