@@ -14,7 +14,7 @@ PACKAGES = ("model", "drone", "exporter", "gcs")
 # Rooms that need an extra; they must not be reached from anywhere else at import.
 NEED_TORCH = (
     *("model.nets", "model.enhance", "model.training"),
-    *("exporter.export", "exporter.judge", "exporter.network", "exporter.onnx"),
+    *("exporter.export", "exporter.factor", "exporter.judge", "exporter.network", "exporter.onnx"),
     *("exporter.parity", "exporter.recover", "exporter.runtime.torch", "exporter.runtime.trained"),
 )
 OPTIONAL = ("torch", "onnx", "onnxruntime", "tensorrt", "olympe", "cuda", "matplotlib", "scipy")
