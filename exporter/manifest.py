@@ -61,7 +61,8 @@ class Manifest:
     parity: Mapping[str, float]
     """Largest error of each output, relative to the largest value of torch's."""
     source: Mapping[str, str]
-    """`checkpoint` (file name), `sha256` of it, and `network`, as `alexnet`."""
+    """`checkpoint` (file name), `sha256` of it, and `network`, as `alexnet`. Where so, `from`: the
+    precision of the exported model that has these weights, and `factored`: the channels between."""
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,9 @@ def read_folded(model: ModelFiles) -> SiamRPN:
     form = "factored " if "factored" in manifest.source else ""
     if network != NETWORK or form or manifest.precision == "int8":
         raise InputError(
-            f"{model.folder} holds {form}{network} in {manifest.precision}: expected a checkpoint, "
-            "or a model of the whole AlexNet in fp32, compact or fp16"
+            f"{model.folder} holds {form}{network} in {manifest.precision}: expected a model of "
+            "the whole AlexNet in fp32, compact or fp16 (or, to export, a checkpoint, or "
+            "--precision fp16 without --set, --calibration, --validation and --factored)"
         )
     weights = _weights(model.template_path) | _weights(model.search_path)
     net = SiamRPN(len(model.manifest.tracker.anchor_ratios)).eval()

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "siamrpn-alexnet"
 INT8_SUFFIX = "-int8"
-"""Behind the name of a folder: the same weights in int8, for CPUs."""
+"""Behind the name of a folder: the same network in int8, for CPUs; AlexNet's also in factors."""
 FACTORED_SUFFIX = "-factored"
 """Behind the name of a folder: the same network in factors, in float, for CPUs."""
 INT8_ENGINES = ("openvino",)
@@ -38,6 +38,13 @@ def is_shipped_name(path: Path) -> bool:
     return str(path) in shipped_names() and not path.exists()
 
 
+def is_shipped_form(path: Path) -> bool:
+    """Whether a path that a user gave is the name of a form that the engine chooses by itself."""
+    name = str(path)
+    ends = (INT8_SUFFIX, FACTORED_SUFFIX)
+    return name.endswith(ends) and (Path(__file__).parent / name / "manifest.json").is_file()
+
+
 def shipped_model(name: str, engine: str = "") -> Path:
     """Folder of a model that ships with the package.
 
@@ -58,9 +65,10 @@ def shipped_model(name: str, engine: str = "") -> Path:
         if flags:
             log.info("model %s: this CPU computes int8 itself (%s)", small.name, ", ".join(flags))
             return small
-        log.info("model %s: this CPU is not known to compute int8 itself", folder.name)
+        log.info("model %s: not taken, this CPU is not known to compute int8 itself", small.name)
     factors = folder.with_name(f"{name}{FACTORED_SUFFIX}")
     if engine in FACTORED_ENGINES and (factors / "manifest.json").is_file():
+        log.info("model %s: in factors, for engines on CPUs", factors.name)
         return factors
     if not (folder / "manifest.json").is_file():
         raise ModelFileError(

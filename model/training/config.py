@@ -101,7 +101,7 @@ class AugmentConfig:
     """Greatest rotation of the search region where a pair comes from one image."""
     turn: float = 0.0
     """Probability that a positive pair's search region is turned by one, two or three quarters:
-    seen from above, a target turns. Its box stays exact."""
+    seen from above, a target turns. Its box is turned with it."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -110,6 +110,7 @@ class AugmentConfig:
         for name in ("template_shift_px", "search_shift_px", "rotation_deg", "stretch"):
             value = getattr(self, name)
             _need(f"augment.{name}", value, value >= 0, "0 or above")
+        _need("augment.rotation_deg", self.rotation_deg, self.rotation_deg < 45, "below 45")
         for name in ("template_scale", "search_scale"):
             value = getattr(self, name)
             _need(f"augment.{name}", value, 0 <= value < 1, "0 or above, below 1")

@@ -107,11 +107,14 @@ def test_a_model_that_ships_can_be_asked_for_by_its_name(
 def test_the_shipped_forms_are_of_the_same_weights(name: str) -> None:
     large = exporter.models.shipped_model(name)
     theirs = open_model(large).manifest
-    forms = [large.with_name(f"{name}{end}") for end in (INT8_SUFFIX, FACTORED_SUFFIX)]
-    found = [open_model(form).manifest for form in forms if form.is_dir()]
-    if not found:
-        pytest.skip(f"no form of {name} for CPUs ships")
-    for ours in found:
+    assert theirs.precision != "int8"
+    assert "factored" not in theirs.source
+    forms = {end: large.with_name(f"{name}{end}") for end in (INT8_SUFFIX, FACTORED_SUFFIX)}
+    found = {end: open_model(form).manifest for end, form in forms.items() if form.is_dir()}
+    assert found
+    for end, ours in found.items():
+        assert (ours.precision == "int8") == (end == INT8_SUFFIX)
+        assert ("factored" in ours.source) == (theirs.source["network"] == "alexnet")
         assert ours.tracker == theirs.tracker
         assert ours.source["sha256"] == theirs.source["sha256"]
         auc = {key: value for key, value in ours.parity.items() if key.startswith("auc_")}

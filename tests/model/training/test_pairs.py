@@ -17,7 +17,7 @@ from model.decode import decode_boxes  # noqa: E402
 from model.errors import InputError  # noqa: E402
 from model.training.augment import View, native_side_px, render  # noqa: E402
 from model.training.config import TrainConfig  # noqa: E402
-from model.training.pairs import PairDataset  # noqa: E402
+from model.training.pairs import PairDataset, _sample_views  # noqa: E402
 from model.training.sources import DataReport  # noqa: E402
 from model.training.store import (  # noqa: E402
     Crop,
@@ -333,3 +333,17 @@ def test_a_target_that_is_turned_keeps_its_box_exactly(tmp_path: Path) -> None:
             assert columns.mean() + 0.5 == pytest.approx(127.5 + 10.0, abs=1.0)
             assert rows.mean() + 0.5 == pytest.approx(127.5 - 20.0, abs=1.0)
             assert (w > h) == (quarter % 2 == 0)
+
+
+def test_negative_pairs_are_not_turned(root: Path, tmp_path: Path) -> None:
+    """Where the template's target lies in them is worked out without rotation."""
+    pairs, augment = {"negative": 0.5}, PLAIN | {"turn": 1.0}
+    config = make_config("boxes", "still", augment=augment, night=NO_NIGHT, pairs=pairs)
+    data = dataset(config, root, tmp_path)
+    seen = set()
+    for number in range(24):
+        rng = np.random.default_rng(number)
+        pair = data.draw(rng)
+        view = _sample_views(pair, config, False, rng)[1]
+        seen.add((pair.negative, view.rotation_deg != 0.0))
+    assert seen == {(True, False), (False, True)}
