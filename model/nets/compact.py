@@ -57,7 +57,7 @@ class RepBlock(nn.Module):
 
 
 class CompactBackbone(nn.Module):
-    """A 7x7 stem of stride 4 and six blocks; 0.8 GMAC at 287 px, where AlexNet's backbone has 5.7."""
+    """A 7x7 stem of stride 4, six blocks; 0.8 GMAC at 287 px where AlexNet's backbone has 5.7."""
 
     def __init__(self) -> None:
         super().__init__()
