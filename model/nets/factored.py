@@ -1,4 +1,4 @@
-"""SiamRPN++ with AlexNet, its convolutions factored: the same maps for a third of the work.
+"""SiamRPN++ with AlexNet, its convolutions factored: nearly the same maps for a third of the work.
 
 What a convolution of AlexNet answers over real crops lies close to a space of far fewer dimensions
 than it has channels. A k x k convolution to so many channels and a 1x1 from them to all take a
